@@ -1,0 +1,1 @@
+"""The nouns: frozen values without I/O, clock or randomness. Everything else in the library is a verb on them."""
