@@ -198,7 +198,12 @@ def array(values: Sequence[Any], arrow_type: pa.DataType) -> pa.Array:
     t = pa.types
     if t.is_null(arrow_type):
         return pa.nulls(n)
-    if t.is_string(arrow_type) or t.is_binary(arrow_type) or t.is_large_string(arrow_type) or t.is_large_binary(arrow_type):
+    if (
+        t.is_string(arrow_type)
+        or t.is_binary(arrow_type)
+        or t.is_large_string(arrow_type)
+        or t.is_large_binary(arrow_type)
+    ):
         raw = [b"" if v is None else v.encode() if isinstance(v, str) else bytes(v) for v in values]
         wide = t.is_large_string(arrow_type) or t.is_large_binary(arrow_type)
         offsets = np.zeros(n + 1, dtype=np.int64 if wide else np.int32)
@@ -248,6 +253,12 @@ def _decimal_bytes(value: Any, scale: int) -> bytes:
         if whole != scaled:
             raise UnsupportedTypeError(f"{value} has more than {scale} digits behind the point")
     return whole.to_bytes(16, "little", signed=True)
+
+
+def mask_array(mask: np.ndarray) -> pa.BooleanArray:
+    """A numpy mask as an Arrow array."""
+    bits = pa.py_buffer(np.packbits(mask, bitorder="little").tobytes())
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, bits], 0)
 
 
 def all_null(arrow_type: pa.DataType, length: int) -> pa.Array:

@@ -148,9 +148,7 @@ class MapType:
     value_type: DataType
     value_contains_null: bool
 
-    def __init__(
-        self, key_type: DataType | str, value_type: DataType | str, value_contains_null: bool = True
-    ) -> None:
+    def __init__(self, key_type: DataType | str, value_type: DataType | str, value_contains_null: bool = True) -> None:
         object.__setattr__(self, "key_type", _as_type(key_type))
         object.__setattr__(self, "value_type", _as_type(value_type))
         object.__setattr__(self, "value_contains_null", value_contains_null)

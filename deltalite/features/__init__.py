@@ -1,0 +1,1 @@
+"""The table features, in one ordered tuple, and the folds over them."""

@@ -1,0 +1,93 @@
+"""What a table feature is: the finite list of ways in which one may cut across the library.
+
+Every hook is optional and pure. All other packages fold over the active features (see ``features.__init__``) and never
+name one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from deltalite.model.actions import Action, AddFile, Metadata, RemoveFile
+from deltalite.model.config import TableConfig
+from deltalite.model.types import StructType
+
+if TYPE_CHECKING:
+    from deltalite.model.expr import BoundExpr
+    from deltalite.model.snapshot import Snapshot
+
+Kind = Literal["reader-writer", "writer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """How a column gets its value when rows are written.
+
+    A column absent from the rows is computed. A column that is there is kept; with ``verify`` it must equal the
+    expression (``<=>``).
+    """
+
+    column: str
+    expression: BoundExpr
+    verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowCheck:
+    """A condition that every written row must satisfy; false and null both fail."""
+
+    name: str
+    text: str
+    condition: BoundExpr
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStep:
+    """What a feature asks of new rows: first the assignments, then the checks."""
+
+    assignments: tuple[Assignment, ...] = ()
+    checks: tuple[RowCheck, ...] = ()
+
+
+def never(*_: Any) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One table feature.
+
+    :param name: its name in ``readerFeatures`` and ``writerFeatures``.
+    :param kind: whether readers must know it too.
+    :param legacy: the (reader, writer) versions that imply it, or ``None`` for features of version 7 only.
+    :param aliases: other names under which tables in the wild list it.
+    :param requires: features that must be supported along with it.
+    :param property: the table property that turns it on with ``true`` (or with any value but ``none``).
+    :param implied_by: whether a schema or configuration cannot do without it.
+    :param readable: false for a feature whose tables cannot be read here.
+    :param refuse_write: why a table cannot be written here, or ``None``; the default allows it.
+    """
+
+    name: str
+    kind: Kind = "writer"
+    legacy: tuple[int, int] | None = None
+    aliases: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    property: str | None = None
+    implied_by: Callable[[StructType, Mapping[str, str]], bool] = never
+    readable: bool = True
+    refuse_write: Callable[[TableConfig], str | None] | None = None
+    # -- metadata: ids, histories, enablement marks; then a check that raises if the table is ill-formed
+    evolve: Callable[[TableConfig | None, Metadata, int], Metadata] | None = None
+    check: Callable[[TableConfig], None] | None = None
+    # -- columns: the schema under the names (and with the field ids) that data files use
+    physical: Callable[[TableConfig], StructType | None] | None = None
+    # -- rows
+    write: Callable[[TableConfig], WriteStep | None] | None = None
+    # -- commits: what no file contains; may refuse. ``now`` is milliseconds since 1970
+    finalize: Callable[[list[Action], Snapshot | None, TableConfig, int], list[Action]] | None = None
+    # -- files besides the data file that an action needs
+    files_of: Callable[[AddFile | RemoveFile], Iterable[str]] | None = None
+    stats_columns: Callable[[TableConfig], Iterable[tuple[str, ...]]] | None = None
