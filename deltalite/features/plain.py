@@ -1,0 +1,65 @@
+"""Features that ask nothing of this library beyond knowing them, and those whose tables it does not write yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from deltalite.features.base import Feature
+from deltalite.model.config import TableConfig
+from deltalite.model.properties import CHANGE_DATA_FEED, CHECKPOINT_POLICY
+from deltalite.model.types import ArrayType, DataType, MapType, StructType, walk
+
+
+def _leaf_types(data_type: DataType) -> Iterator[str]:
+    if isinstance(data_type, StructType):
+        for f in data_type.fields:
+            yield from _leaf_types(f.type)
+    elif isinstance(data_type, ArrayType):
+        yield from _leaf_types(data_type.element_type)
+    elif isinstance(data_type, MapType):
+        yield from _leaf_types(data_type.key_type)
+        yield from _leaf_types(data_type.value_type)
+    else:
+        yield data_type.type
+
+
+def has_type(name: str):  # noqa: ANN201
+    """A test for schemas that hold a type at any depth."""
+
+    def test(schema: StructType, _: Mapping[str, str]) -> bool:
+        return name in _leaf_types(schema)
+
+    return test
+
+
+def _wants_v2_checkpoints(_: StructType, configuration: Mapping[str, str]) -> bool:
+    return CHECKPOINT_POLICY.of(configuration) == "v2"
+
+
+def _has_identity_columns(config: TableConfig) -> str | None:
+    found = [".".join(path) for path, f in walk(config.schema) if "delta.identity.start" in f.metadata]
+    return f"values of the identity columns {found} cannot be generated yet" if found else None
+
+
+def _not_yet(_: TableConfig) -> str:
+    return "deltalite reads such tables and does not write them yet"
+
+
+TIMESTAMP_NTZ = Feature(
+    "timestampNtz", "reader-writer", aliases=("timestampWithoutTimezone",), implied_by=has_type("timestamp_ntz")
+)
+V2_CHECKPOINT = Feature("v2Checkpoint", "reader-writer", implied_by=_wants_v2_checkpoints)
+VACUUM_PROTOCOL_CHECK = Feature("vacuumProtocolCheck", "reader-writer")
+DOMAIN_METADATA = Feature("domainMetadata")
+CHANGE_FEED = Feature("changeDataFeed", legacy=(1, 4), property=CHANGE_DATA_FEED.name)
+IDENTITY_COLUMNS = Feature("identityColumns", legacy=(1, 6), refuse_write=_has_identity_columns)
+CLUSTERING = Feature("clustering", aliases=("liquid",), requires=("domainMetadata",), refuse_write=_not_yet)
+CHECKPOINT_PROTECTION = Feature("checkpointProtection", refuse_write=_not_yet)
+MATERIALIZED_PARTITIONS = Feature("materializePartitionColumns", refuse_write=_not_yet)
+ICEBERG_COMPAT = tuple(
+    Feature(name, requires=("columnMapping",), property=f"delta.enable{name[0].upper()}{name[1:]}", refuse_write=_not_yet)
+    for name in ("icebergCompatV1", "icebergCompatV2", "icebergCompatV3")
+)
+CATALOG_MANAGED = Feature(
+    "catalogManaged", "reader-writer", aliases=("catalogOwned", "catalogOwned-preview"), readable=False
+)
