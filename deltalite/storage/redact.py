@@ -1,0 +1,57 @@
+"""Keeps credentials out of every text that leaves the storage layer: errors, ``repr``, log records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["is_secret_name", "redact"]
+
+MASK = "***"
+
+_WORDS = (
+    r"secret[a-z_]*|passw(?:or)?d|passphrase|passwd|pwd|(?:[a-z_]*_)?token|access_?key(?:_?id)?|account_?key|"
+    r"master_?key|private_?key|shared_?key|sas(?:_?(?:key|token))?|sharedaccesssignature|sharedaccesskey|"
+    r"connection_?string|credentials?|authorization|api_?key|client_secret|service_account(?:_?key)?|signature|"
+    r"[a-z_]*_secret|sse_customer_key|encryption_key"
+)
+_SECRET_NAME = re.compile(rf"(?:aws_|azure_|azure_storage_|google_|gcs_|gcp_)*(?:{_WORDS}|key|sig)\Z", re.I)
+
+_URL_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/\s@'\"]+)@", re.I)
+_CONTAINER_SCHEMES = ("abfs", "abfss", "wasb", "wasbs", "adl", "az", "azure")  # `container@account` is no credential
+_QUERY = re.compile(
+    r"(?P<name>[?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|signature|awsaccesskeyid|"
+    r"googleaccessid|[a-z_]*token|api_?key|key|password|secret)=)[^&\s'\"<>]*",
+    re.I,
+)
+_PAIR = re.compile(
+    r"(?P<name>(?<![a-z0-9])[\"']?(?:x-amz-|x-goog-|x-ms-|aws[_-]|azure[_-]|azure_storage_|google[_-])*"
+    r"(?:" + _WORDS.replace("_?", "[_-]?") + r"|security-token)[\"']?\s*[:=]\s*)"
+    r"(?P<value>b?\"[^\"]*\"|b?'[^']*'|[^\s,;&}\])'\"]+)",
+    re.I,
+)
+_SCHEME_TOKEN = re.compile(r"\b(?P<kind>Bearer|Basic|SharedKey|SharedKeyLite)\s+[A-Za-z0-9+/=._~:-]{6,}")
+_ACCESS_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether an option of this name holds a credential, judged by the words that backends use."""
+    return _SECRET_NAME.match(name.replace("-", "_")) is not None
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """``text`` without user information in URLs, signatures, tokens, keys, and without the given secret values."""
+    for secret in sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    text = _URL_USER.sub(_without_user, text)
+    text = _QUERY.sub(rf"\g<name>{MASK}", text)
+    text = _SCHEME_TOKEN.sub(rf"\g<kind> {MASK}", text)
+    text = _PAIR.sub(rf"\g<name>{MASK}", text)
+    return _ACCESS_KEY_ID.sub(MASK, text)
+
+
+def _without_user(match: re.Match[str]) -> str:
+    scheme, user = match["scheme"], match["user"]
+    if scheme.lower() in _CONTAINER_SCHEMES and ":" not in user:
+        return match[0]
+    return f"{scheme}://{MASK}@"

@@ -1,0 +1,1 @@
+"""Helpers for tests of deltalite and of what is built on it."""
