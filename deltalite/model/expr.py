@@ -32,6 +32,7 @@ class IntervalType:
 
 
 YEAR_MONTH = IntervalType("interval year to month")  # values: int, months
+DAY = IntervalType("interval day")  # values: int, microseconds of whole days; a date plus this stays a date
 DAY_TIME = IntervalType("interval day to second")  # values: int, microseconds
 
 ExprType = Union[DataType, IntervalType]
@@ -77,7 +78,7 @@ class DoubleQuoted(Expr):
 @dataclass(frozen=True, slots=True)
 class Literal(Expr):
     """A constant: ``None``, bool, int, float, Decimal, str, bytes, date or datetime (aware for ``timestamp``,
-    naive for ``timestamp_ntz``); an int of months or microseconds for the two interval types."""
+    naive for ``timestamp_ntz``); an int of months or microseconds for the interval types."""
 
     value: Any
     type: ExprType
@@ -303,7 +304,6 @@ def quote_name(name: str) -> str:
 
 
 RESERVED = frozenset(
-    "and or not case when then else in is between like ilike rlike regexp null true false select exists "
-    "div cast try_cast interval date timestamp timestamp_ntz timestamp_ltz x r end from as distinct escape extract".split()
+    "and or not case when then else in is between like ilike rlike regexp null true false select exists interval".split()
 )
-"""Words that a bare name may not be, or that mean something else in some position: printed in backticks."""
+"""Words that mean something where a name may stand: a column of this name is written in backticks."""

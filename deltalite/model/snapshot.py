@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from deltalite.exceptions import InvalidTableError
 from deltalite.model.actions import DomainMetadata, Metadata, Protocol, SetTransaction
 from deltalite.model.commit import Commit
 from deltalite.model.config import TableConfig
-from deltalite.model.files import FileSet
+from deltalite.model.files import EmptySource, FileSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,22 @@ class Snapshot:
             timestamp=in_commit if in_commit is not None else commit.modified_ms,
             totals=None,
         )
+
+    @classmethod
+    def first(cls, commit: Commit, partition_keys: Callable[[TableConfig], Sequence[str]]) -> Snapshot:
+        """The version that a table's first commit makes.
+
+        :raises InvalidTableError: when the commit lacks protocol or metadata.
+        """
+        found = {type(action): action for action in commit.of_kind("protocol", "metaData")}
+        if len(found) != 2:
+            raise InvalidTableError(
+                "the first commit of a table holds its protocol and its metadata", version=commit.version
+            )
+        config = TableConfig(found[Protocol], found[Metadata])  # type: ignore[arg-type]
+        nothing = FileSet(lambda: (EmptySource(), ()), partition_keys(config))
+        before = cls(commit.version - 1, config, nothing, {}, {}, 0)
+        return before.advance(commit, partition_keys)
 
     def __repr__(self) -> str:
         return f"Snapshot(version={self.version}, {len(self.config.schema.fields)} columns)"
