@@ -1,0 +1,64 @@
+"""StoreContract on the stores that need no server."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from deltalite.storage import open_store
+from deltalite.testing.stores import HOSTILE_NAMES, StoreContract
+
+
+class _Files(StoreContract):
+    hostile_names = HOSTILE_NAMES if os.name == "nt" else (*HOSTILE_NAMES, "new\nline", "back\\slash", "tab\t:colon")
+
+    def raw_put(self, store, path, data):
+        file = Path(store.root, path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+    def raw_get(self, store, path):
+        file = Path(store.root, path)
+        return file.read_bytes() if file.is_file() else None
+
+
+class TestLocalFull(_Files):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return open_store(tmp_path / "table")
+
+
+class TestLocalRelaxed(_Files):
+    @pytest.fixture
+    def store(self, tmp_path):
+        return open_store(str(tmp_path / "not" / "yet" / "there"), durability="relaxed")
+
+
+@pytest.mark.bug("T-43")
+class TestLocalHostileRoot(_Files):
+    @pytest.fixture(params=["a b", "100%", "%20", "p|pe", "h#sh", "wh?t", "ünïcode 値", "new\nline", "-rf", "~x"])
+    def store(self, tmp_path, request):
+        return open_store(str(tmp_path / request.param), durability="relaxed")
+
+    # the root cannot matter for the slow ones
+    test_long_listings_are_complete_and_ordered = None
+    test_a_large_output = None
+    test_paths_never_leave_the_root = None
+
+
+class TestMemory(StoreContract):
+    @pytest.fixture
+    def store(self):
+        store = open_store(f"memory://{uuid.uuid4().hex}/table")
+        yield store
+        store.clear()
+
+    def raw_put(self, store, path, data):
+        open_store(store.root.rpartition("/")[0]).put("table/" + path, data)
+
+    def raw_get(self, store, path):
+        above = open_store(store.root.rpartition("/")[0])
+        return above.get("table/" + path) if above.head("table/" + path) else None
