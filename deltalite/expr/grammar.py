@@ -1,0 +1,451 @@
+"""The grammar of expressions: a Pratt parser in Spark's dialect.
+
+Every operator has a binding power; :meth:`Parser.expression` reads one operand and then all operators that bind
+tighter than the caller's. Time is linear in the text, and nesting is bounded, so no input can exhaust the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+from deltalite.exceptions import ExpressionError
+from deltalite.expr import literals
+from deltalite.expr.datatypes import parse_name, parse_type
+from deltalite.expr.tokens import Token, TokenStream
+from deltalite.model.expr import (
+    BINARY,
+    BOOLEAN,
+    DATE,
+    INTEGER,
+    STRING,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    VOID,
+    Call,
+    Case,
+    Cast,
+    Column,
+    DoubleQuoted,
+    Expr,
+    Literal,
+    and_,
+    children,
+    not_,
+    or_,
+    walk_expr,
+)
+
+MAX_DEPTH = 100
+"""How deep a parsed expression may nest."""
+REPEATABLE = 1000
+"""How many nodes an operand may have where the grammar repeats it, as in ``CASE operand WHEN ...``."""
+
+OR, AND, NOT, COMPARISON, BIT_OR, BIT_XOR, BIT_AND, SUM, PRODUCT, UNARY = range(1, 11)
+BINARY_OPERATORS = {
+    "=": COMPARISON, "==": COMPARISON, "<=>": COMPARISON, "!=": COMPARISON, "<>": COMPARISON,
+    "<": COMPARISON, "<=": COMPARISON, ">": COMPARISON, ">=": COMPARISON,
+    "|": BIT_OR, "^": BIT_XOR, "&": BIT_AND,
+    "+": SUM, "-": SUM, "||": SUM, "*": PRODUCT, "/": PRODUCT, "%": PRODUCT, "DIV": PRODUCT,
+}  # fmt: skip
+_CANONICAL = {"==": "=", "<>": "!=", "DIV": "div"}
+_PREDICATES = frozenset(("IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "IS", "NOT"))
+_NO_OPERAND = frozenset("AND OR CASE WHEN THEN ELSE IN IS BETWEEN LIKE ILIKE RLIKE REGEXP SELECT".split())
+_CONSTANTS = {"TRUE": Literal(True, BOOLEAN), "FALSE": Literal(False, BOOLEAN), "NULL": Literal(None, VOID)}
+
+
+class Parser(TokenStream):
+    """Reads expressions from a stream of tokens."""
+
+    depth = 0
+
+    def whole(self) -> Expr:
+        """The expression that makes up all of the text."""
+        expr = self.expression()
+        if self.token.kind != "end":
+            raise self.unexpected("an operator", "the end")
+        return self.checked(expr)
+
+    def checked(self, expr: Expr) -> Expr:
+        """The expression, unless its tree (a long chain of ``+``, say) is too deep to walk."""
+        level, depth = [expr], 0
+        while level:
+            depth += 1
+            if depth > 2 * MAX_DEPTH:
+                raise self.error(f"the expression nests deeper than {2 * MAX_DEPTH} levels", position=0)
+            level = [child for node in level for child in children(node)]
+        return expr
+
+    def expression(self, power: int = 0) -> Expr:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.error(f"the expression nests deeper than {MAX_DEPTH} levels")
+        expr = self.postfix(self.operand())
+        while True:
+            longer = self.operator(expr, power)
+            if longer is None:
+                break
+            expr = longer
+        self.depth -= 1
+        return expr
+
+    # operators ------------------------------------------------------------------------------------------------------
+
+    def operator(self, left: Expr, power: int) -> Expr | None:
+        """``left`` continued by the operator that comes next, or ``None`` when none binds tighter than ``power``."""
+        token = self.token
+        if token.kind not in ("word", "sign"):
+            return None
+        name = token.upper
+        if name in BINARY_OPERATORS:
+            binding = BINARY_OPERATORS[name]
+            if binding <= power:
+                return None
+            self.next()
+            return Call(_CANONICAL.get(name, name), (left, self.expression(binding)))
+        if name in ("AND", "OR"):
+            binding = AND if name == "AND" else OR
+            return self.chain(left, name, binding) if binding > power else None
+        if name in _PREDICATES and power < COMPARISON:
+            return self.predicate(left)
+        return None
+
+    def chain(self, left: Expr, word: str, binding: int) -> Expr:
+        parts = [left]
+        while self.take(word):
+            parts.append(self.expression(binding))
+        return and_(*parts) if word == "AND" else or_(*parts)
+
+    def predicate(self, left: Expr) -> Expr:
+        if self.take("IS"):
+            return self.is_predicate(left)
+        negated = self.take("NOT")
+        token = self.token
+        name = token.upper if token.kind == "word" else ""
+        if name not in _PREDICATES - {"IS", "NOT"}:
+            raise self.unexpected("IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE")
+        self.next()
+        if name == "IN":
+            found: Expr = Call("in", (left, *self.in_list()))
+        elif name == "BETWEEN":
+            low = self.expression(COMPARISON)
+            self.expect("AND")
+            found = Call("between", (left, low, self.expression(COMPARISON)))
+        elif name in ("LIKE", "ILIKE"):
+            pattern = self.expression(COMPARISON)
+            escape = (self.expression(COMPARISON),) if self.take("ESCAPE") else ()
+            found = Call(name.lower(), (left, pattern, *escape))
+        else:
+            found = Call("rlike", (left, self.expression(COMPARISON)))
+        return not_(found) if negated else found
+
+    def in_list(self) -> list[Expr]:
+        self.expect("(")
+        if self.at("SELECT"):
+            raise self.no_subquery()
+        return self.arguments()
+
+    def is_predicate(self, left: Expr) -> Expr:
+        negated = self.take("NOT")
+        if self.take("NULL") or self.take("UNKNOWN"):
+            found: Expr = Call("is_null", (left,))
+        elif self.take("TRUE"):
+            found = Call("is_true", (left,))
+        elif self.take("FALSE"):
+            found = Call("is_false", (left,))
+        elif self.take("DISTINCT", "FROM"):
+            found, negated = Call("<=>", (left, self.expression(COMPARISON))), not negated
+        else:
+            raise self.unexpected("NULL", "TRUE", "FALSE", "DISTINCT FROM")
+        return not_(found) if negated else found
+
+    # operands -------------------------------------------------------------------------------------------------------
+
+    def operand(self) -> Expr:
+        token = self.token
+        if token.kind == "number":
+            return self.number(self.next())
+        if token.kind in ("string", "raw"):
+            return Literal(self.strings(), STRING)
+        if token.kind in ("double", "quoted"):
+            return self.quoted()
+        if token.kind == "word":
+            return self.word()
+        if self.take("("):
+            if self.at("SELECT"):
+                raise self.no_subquery()
+            expr = self.expression()
+            self.expect(")", "an operator")
+            return expr
+        if self.take("-"):
+            if self.token.kind == "number":
+                return self.number(self.next(), negative=True)
+            return Call("negative", (self.expression(UNARY - 1),))
+        if self.take("+"):
+            return Call("positive", (self.expression(UNARY - 1),))
+        if self.take("~"):
+            return Call("~", (self.expression(UNARY - 1),))
+        if self.take("!"):
+            return not_(self.expression(NOT))
+        raise self.unexpected("an expression")
+
+    def postfix(self, expr: Expr) -> Expr:
+        """Subscripts, fields and ``::`` casts behind an operand; they bind tightest."""
+        while True:
+            if self.take("["):
+                expr = Call("[]", (expr, self.expression()))
+                self.expect("]")
+            elif self.take(".") and isinstance(expr, (Call, Case, Cast)):
+                expr = Call(".", (expr, Literal(parse_name(self), STRING)))
+            elif self.take("::"):
+                expr = Cast(expr, parse_type(self))
+            else:
+                return expr
+
+    def number(self, token: Token, negative: bool = False) -> Literal:
+        try:
+            return literals.number(token.text, negative)
+        except ExpressionError as error:
+            raise self.error(error.message, position=token.position, hint=error.hint) from None
+
+    def strings(self) -> str:
+        """A string literal; neighbours are joined, as in SQL."""
+        parts = []
+        while self.token.kind in ("string", "raw"):
+            parts.append(literals.string_value(self.next().text))
+        return "".join(parts)
+
+    def quoted(self) -> Expr:
+        token = self.token
+        if token.kind == "double" and self.peek().text != ".":
+            return DoubleQuoted(literals.string_value(self.next().text))
+        return self.column()
+
+    def column(self) -> Column:
+        path = [parse_name(self)]
+        while self.at(".") and self.peek().kind in ("word", "quoted", "double"):
+            self.next()
+            path.append(parse_name(self))
+        return Column(tuple(path))
+
+    def word(self) -> Expr:
+        token = self.token
+        name = token.upper
+        if name in _CONSTANTS:
+            self.next()
+            return _CONSTANTS[name]
+        if name == "NOT":
+            self.next()
+            return not_(self.expression(NOT - 1))
+        if name == "CASE":
+            self.next()
+            return self.case()
+        follows = self.peek()
+        if follows.kind in ("string", "raw", "double") and name in _PREFIXED:
+            return self.prefixed(name)
+        if name == "INTERVAL" and self.interval_follows():
+            self.next()
+            return self.interval()
+        if follows.kind == "sign" and follows.text == "(" and name not in _PREDICATES | {"AND", "OR"}:
+            return self.call()
+        if name in _NO_OPERAND:
+            raise self.unexpected("an expression")
+        return self.column()
+
+    def prefixed(self, name: str) -> Expr:
+        start = self.next().position
+        text = literals.string_value(self.next().text)
+        try:
+            return _PREFIXED[name](text)
+        except (ExpressionError, ValueError) as error:
+            message = error.message if isinstance(error, ExpressionError) else f"{text!r} is not a {name} literal"
+            raise self.error(message, position=start, hint=getattr(error, "hint", None)) from None
+
+    def interval_follows(self) -> bool:
+        ahead = 2 if self.peek().text in ("-", "+") else 1
+        if self.peek(ahead).kind == "string":
+            return True
+        return self.peek(ahead).kind == "number" and self.peek(ahead + 1).upper in literals.INTERVAL_UNITS
+
+    def interval(self) -> Literal:
+        start = self.token.position
+        parts: list[tuple[str, str]] = []
+        try:
+            if self.token.kind == "string" and self.peek().upper not in literals.INTERVAL_UNITS:
+                words = literals.string_value(self.next().text).split()
+                if words and words[0].upper() == "INTERVAL":
+                    words = words[1:]
+                if not words or len(words) % 2 or not all(w.upper() in literals.INTERVAL_UNITS for w in words[1::2]):
+                    raise self.unexpected("a unit of time")
+                return literals.interval(list(zip(words[0::2], words[1::2], strict=True)))
+            while self.interval_part():
+                sign = self.next().text if self.token.text in ("-", "+") else ""
+                token = self.next()
+                amount = literals.string_value(token.text) if token.kind == "string" else token.text
+                unit = self.next().upper
+                if self.at("TO") and token.kind == "string" and not parts:
+                    self.next()
+                    end = self.next().upper.removesuffix("S")
+                    found = literals.interval_range(amount, unit.removesuffix("S"), end)
+                    return Literal(-found.value, found.type) if sign == "-" else found
+                parts.append((sign + amount if sign == "-" else amount, unit))
+            return literals.interval(parts)
+        except ExpressionError as error:
+            if "position" in error.context:
+                raise
+            raise self.error(error.message, position=start, hint=error.hint) from None
+
+    def interval_part(self) -> bool:
+        ahead = 1 if self.token.text in ("-", "+") else 0
+        return self.peek(ahead).kind in ("number", "string") and self.peek(ahead + 1).upper in literals.INTERVAL_UNITS
+
+    def case(self) -> Expr:
+        operand = None if self.at("WHEN") else self.repeatable(self.expression())
+        branches: list[tuple[Expr, Expr]] = []
+        while self.take("WHEN"):
+            condition = self.expression()
+            self.expect("THEN")
+            branches.append((condition if operand is None else Call("=", (operand, condition)), self.expression()))
+        if not branches:
+            raise self.unexpected("WHEN")
+        otherwise = self.expression() if self.take("ELSE") else None
+        self.expect("END", "WHEN", "ELSE")
+        return Case(tuple(branches), otherwise)
+
+    def repeatable(self, expr: Expr) -> Expr:
+        if sum(1 for _ in islice(walk_expr(expr), REPEATABLE + 1)) > REPEATABLE:
+            raise self.error(f"the operand of CASE has more than {REPEATABLE} parts", hint="use CASE WHEN condition")
+        return expr
+
+    def no_subquery(self) -> ExpressionError:
+        return self.error(
+            "a subquery is not part of an expression", hint="compute its result first, or use MERGE with a source"
+        )
+
+    # calls ----------------------------------------------------------------------------------------------------------
+
+    def call(self) -> Expr:
+        token = self.next()
+        self.expect("(")
+        if self.at("SELECT"):
+            raise self.no_subquery()
+        special = _SPECIAL.get(token.upper)
+        if special is not None:
+            return special(self)
+        if self.at("*") or self.at("DISTINCT") or self.at("ALL"):
+            raise self.error(
+                f"{token.text}({self.token.text} ...) aggregates rows: it is not part of an expression on one row"
+            )
+        return Call(token.text.lower(), tuple(self.arguments(empty=True)))
+
+    def arguments(self, empty: bool = False) -> list[Expr]:
+        """Expressions up to the closing parenthesis."""
+        found: list[Expr] = []
+        if empty and self.take(")"):
+            return found
+        while True:
+            found.append(self.expression())
+            if not self.take(","):
+                self.expect(")", "','", "an operator")
+                return found
+
+    def cast(self, try_: bool = False) -> Expr:
+        operand = self.expression()
+        self.expect("AS", "an operator")
+        data_type = parse_type(self)
+        self.expect(")")
+        return Cast(operand, data_type, try_)
+
+    def extract(self) -> Expr:
+        if self.token.kind not in ("word", "string"):
+            raise self.unexpected("a field such as YEAR")
+        token = self.next()
+        field = literals.string_value(token.text) if token.kind == "string" else token.text
+        self.expect("FROM")
+        source = self.expression()
+        self.expect(")")
+        return Call("date_part", (Literal(field.lower(), STRING), source))
+
+    def substring(self) -> Expr:
+        text = self.expression()
+        if not self.take("FROM"):
+            self.expect(",", "FROM")
+            return Call("substring", (text, *self.arguments()))
+        start = self.expression()
+        length = (self.expression(),) if self.take("FOR") else ()
+        self.expect(")")
+        return Call("substring", (text, start, *length))
+
+    def trim(self) -> Expr:
+        function = next((f for word, f in _TRIM.items() if self.take(word)), None)
+        if function is None:
+            first = self.expression()
+            if not self.at("FROM"):
+                rest = self.arguments() if self.take(",") else self.expect(")") and []
+                return Call("trim", (first, *rest))
+            function, removed = "trim", (first,)
+        else:
+            removed = () if self.at("FROM") else (self.expression(),)
+        self.expect("FROM")
+        text = self.expression()
+        self.expect(")")
+        return Call(function, (*removed, text))
+
+    def position(self) -> Expr:
+        part = self.expression(COMPARISON)
+        if self.take("IN"):
+            text = self.expression()
+            self.expect(")")
+            return Call("position", (part, text))
+        self.expect(",", "IN")
+        return Call("position", (part, *self.arguments()))
+
+    def timestamp_unit(self, function: str) -> Expr:
+        """``timestampadd(DAY, ...)``: the unit is a bare word."""
+        if self.token.kind == "word" and self.peek().text == ",":
+            unit = self.next().text.lower()
+            self.expect(",")
+            return Call(function, (Literal(unit, STRING), *self.arguments()))
+        return Call(function, tuple(self.arguments()))
+
+    def exists(self) -> Expr:
+        raise self.error("EXISTS asks a subquery or applies a function to an array: neither is supported here")
+
+
+def _timestamp(text: str) -> Expr:
+    local, zone = literals.parse_timestamp(text)
+    if zone is None:
+        return Cast(Literal(text, STRING), TIMESTAMP)  # which instant this is depends on the zone it is bound with
+    import datetime as dt
+
+    return Literal(local.replace(tzinfo=literals.zone_info(zone)).astimezone(dt.timezone.utc), TIMESTAMP)
+
+
+def _timestamp_ntz(text: str) -> Expr:
+    return Literal(literals.parse_timestamp(text)[0], TIMESTAMP_NTZ)
+
+
+def _binary(text: str) -> Expr:
+    return Literal(bytes.fromhex(text if len(text) % 2 == 0 else "0" + text), BINARY)
+
+
+_PREFIXED: dict[str, Callable[[str], Expr]] = {
+    "DATE": lambda text: Literal(literals.parse_date(text), DATE),
+    "TIMESTAMP": _timestamp,
+    "TIMESTAMP_LTZ": _timestamp,
+    "TIMESTAMP_NTZ": _timestamp_ntz,
+    "X": _binary,
+}
+_TRIM = {"BOTH": "trim", "LEADING": "ltrim", "TRAILING": "rtrim"}
+_SPECIAL: dict[str, Callable[[Parser], Expr]] = {
+    "CAST": Parser.cast,
+    "TRY_CAST": lambda parser: parser.cast(try_=True),
+    "EXTRACT": Parser.extract,
+    "SUBSTRING": Parser.substring,
+    "SUBSTR": Parser.substring,
+    "TRIM": Parser.trim,
+    "POSITION": Parser.position,
+    "EXISTS": Parser.exists,
+    **{name: lambda parser, f=name.lower(): parser.timestamp_unit(f)
+       for name in ("TIMESTAMPADD", "TIMESTAMPDIFF", "DATEADD", "DATEDIFF", "DATE_ADD", "DATE_DIFF")},
+}  # fmt: skip
