@@ -15,10 +15,17 @@ from deltalite.model.config import TableConfig
 from deltalite.model.types import StructType
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from deltalite.model.actions import DeletionVector
     from deltalite.model.expr import BoundExpr
     from deltalite.model.snapshot import Snapshot
+    from deltalite.model.tasks import VirtualColumn
+    from deltalite.model.types import DataType
 
 Kind = Literal["reader-writer", "writer"]
+Fetch = Callable[[str, int, int], bytes]
+"""Bytes of a file beside the data files: its URI as an action would spell it, the offset, and their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,12 @@ class Feature:
     check: Callable[[TableConfig], None] | None = None
     # -- columns: the schema under the names (and with the field ids) that data files use
     physical: Callable[[TableConfig], StructType | None] | None = None
+    # -- reading: how files are matched, which columns exist besides the schema's, how a column stored as one type
+    #    becomes the table's, and which rows (positions, ascending) of a file are gone
+    by_field_id: Callable[[TableConfig], bool] | None = None
+    virtual: Callable[[TableConfig], Mapping[str, VirtualColumn]] | None = None
+    convert: Callable[[pa.DataType, DataType], Callable[[Any], pa.Array] | None] | None = None
+    deleted_rows: Callable[[DeletionVector, Fetch], Any] | None = None
     # -- rows
     write: Callable[[TableConfig], WriteStep | None] | None = None
     # -- commits: what no file contains; may refuse. ``now`` is milliseconds since 1970

@@ -1,0 +1,138 @@
+"""One Parquet file, opened and matched to the table's columns. What is damaged raises and names the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deltalite.exceptions import InvalidTableError, StorageError
+from deltalite.model.types import StructType
+from deltalite.scan.columns import MatchedColumn, Matcher, file_nodes
+from deltalite.storage import Store
+
+_BATCH_BYTES = 64 << 20
+
+
+class RowGroup(NamedTuple):
+    """A row group and the position of its first row in the file."""
+
+    index: int
+    start: int
+    num_rows: int
+
+
+class DataFile:
+    """An open data file. Use as a context manager: it closes the file."""
+
+    def __init__(self, store: Store, path: str, size: int | None, by_field_id: bool) -> None:
+        self.path = path
+        with reading(path):
+            self._parquet = _open(store, path, size)
+            self.metadata = self._parquet.metadata
+            schema = self._parquet.schema_arrow
+        self._nodes = file_nodes(schema)
+        self._matcher = Matcher(by_field_id, path)
+        if self._nodes and self._nodes[-1].end != self.metadata.num_columns:
+            raise InvalidTableError(f"{path}: its Parquet columns and its Arrow schema disagree", path=path)
+
+    def __enter__(self) -> DataFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parquet.close(force=True)
+
+    @property
+    def num_rows(self) -> int:
+        return self.metadata.num_rows
+
+    def match(self, logical: StructType, physical: StructType) -> list[MatchedColumn]:
+        """Where the file has the given columns; see :meth:`deltalite.scan.columns.Matcher.match`."""
+        return self._matcher.match(self._nodes, logical, physical)
+
+    def row_groups(self) -> list[RowGroup]:
+        found, start = [], 0
+        for index in range(self.metadata.num_row_groups):
+            rows = self.metadata.row_group(index).num_rows
+            found.append(RowGroup(index, start, rows))
+            start += rows
+        return found
+
+    def batches(
+        self, columns: Sequence[MatchedColumn], group: RowGroup, batch_size: int, use_threads: bool = False
+    ) -> Iterator[tuple[list[pa.Array], int]]:
+        """The columns of a row group in the table's types, and the number of rows, batch by batch.
+
+        :param batch_size: rows of a batch at most; fewer where rows are wide.
+        :raises InvalidTableError: the bytes are damaged, or hold fewer rows than the footer says.
+        """
+        leaves = sorted({leaf for column in columns if column.source for leaf in column.source.leaves})
+        order = {node.first: at for at, node in enumerate(n for n in self._nodes if _has_leaf(n, leaves))}
+        size = self._batch_rows(group, leaves, batch_size)
+        rows = 0
+        with reading(self.path):
+            reader = self._parquet.reader
+            for batch in reader.iter_batches(
+                size, row_groups=[group.index], column_indices=leaves, use_threads=use_threads
+            ):
+                rows += batch.num_rows
+                yield [_column(column, batch, order) for column in columns], batch.num_rows
+        if rows != group.num_rows:
+            raise InvalidTableError(
+                f"{self.path}: row group {group.index} holds {rows} rows, its footer says {group.num_rows}",
+                path=self.path,
+            )
+
+    def _batch_rows(self, group: RowGroup, leaves: Sequence[int], batch_size: int) -> int:
+        info = self.metadata.row_group(group.index)
+        width = sum(info.column(leaf).total_uncompressed_size for leaf in leaves) // max(group.num_rows, 1)
+        return max(1, min(batch_size, group.num_rows, _BATCH_BYTES // max(width, 1)))
+
+
+def _has_leaf(node: Any, leaves: Sequence[int]) -> bool:
+    return any(node.first <= leaf < node.end for leaf in leaves)
+
+
+def _column(column: MatchedColumn, batch: pa.RecordBatch, order: dict[int, int]) -> pa.Array:
+    if column.source is None or column.field is None:
+        return pa.nulls(batch.num_rows, column.type)
+    values = batch.column(order[column.field.first])
+    return values if column.source.convert is None else column.source.convert(values)
+
+
+def _open(store: Store, path: str, size: int | None) -> pq.ParquetFile:
+    options: dict[str, Any] = {
+        "coerce_int96_timestamp_unit": "us",
+        "page_checksum_verification": True,
+        "pre_buffer": not store.is_local,
+    }
+    try:
+        return pq.ParquetFile(store.open_input(path, size=size), **options)
+    except pa.ArrowInvalid:
+        if store.is_local or size is None:
+            raise
+        return pq.ParquetFile(store.open_input(path), **options)  # not every writer logs the size faithfully
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Errors of Parquet and of the storage as errors about the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InvalidTableError(
+            f"the data file {path} is missing, though the log says it is part of this version",
+            hint="VACUUM or somebody else deleted it; a newer version of the table may not need it",
+            path=path,
+        ) from error
+    except StorageError:
+        raise
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise InvalidTableError(
+            f"the data file {path} cannot be read: {error}",
+            hint="its bytes are damaged, or it is no Parquet file that pyarrow understands",
+            path=path,
+        ) from error
