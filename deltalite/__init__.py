@@ -1,0 +1,61 @@
+"""deltalite: Delta Lake tables in Python, without a JVM.
+
+``import deltalite as deltalake`` is all a migration takes. The names below are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from deltalite._version import __version__
+
+if TYPE_CHECKING:
+    from deltalite.model.expr import col, lit
+    from deltalite.model.result import CommitResult
+    from deltalite.model.types import ArrayType, DataType, Field, MapType, PrimitiveType, Schema, StructType, VariantType
+    from deltalite.operations.inspect import Metadata
+    from deltalite.operations.options import CommitProperties, PostCommitHookProperties, Transaction
+    from deltalite.query import QueryBuilder, sql
+    from deltalite.table import DeltaTable, write_deltalake
+    from deltalite.write.options import BloomFilterProperties, ColumnProperties, WriterProperties
+
+_HOMES = {
+    "ArrayType": "model.types",
+    "BloomFilterProperties": "write.options",
+    "ColumnProperties": "write.options",
+    "CommitProperties": "operations.options",
+    "CommitResult": "model.result",
+    "DataType": "model.types",
+    "DeltaTable": "table",
+    "Field": "model.types",
+    "MapType": "model.types",
+    "Metadata": "operations.inspect",
+    "PostCommitHookProperties": "operations.options",
+    "PrimitiveType": "model.types",
+    "QueryBuilder": "query",
+    "Schema": "model.types",
+    "StructType": "model.types",
+    "Transaction": "operations.options",
+    "VariantType": "model.types",
+    "WriterProperties": "write.options",
+    "col": "model.expr",
+    "lit": "model.expr",
+    "sql": "query",
+    "write_deltalake": "table",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'deltalite' has no attribute {name!r}")
+    value = getattr(import_module(f"deltalite.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

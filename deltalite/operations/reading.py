@@ -1,0 +1,98 @@
+"""Reading: the verbs on one snapshot's rows that every exit shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from deltalite.exceptions import InvalidArgumentError
+from deltalite.expr.bind import bind_predicate
+from deltalite.expr.convert import to_expr
+from deltalite.model.arrow import mask_array
+from deltalite.model.expr import BoundExpr, Expr, and_
+from deltalite.model.snapshot import Snapshot
+from deltalite.model.tasks import ScanPlan
+from deltalite.scan import plan as planning
+from deltalite.scan.read import Resolver, read_plan
+from deltalite.storage.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A snapshot and the store its files are in.
+
+    :param external: prefixes outside the table that files may lie under.
+    """
+
+    store: Store
+    snapshot: Snapshot
+    external: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.snapshot.config.schema.to_arrow()
+
+    def expression(self, *predicates: Any) -> Expr | None:
+        """One expression that holds where all given predicates do; ``None`` where none is given."""
+        given = [to_expr(p, self.snapshot.config.schema) for p in predicates if p is not None]
+        return and_(*given) if given else None
+
+    def bind(self, predicate: Any, time_zone: str = "UTC") -> BoundExpr | None:
+        """A predicate in any accepted form, against this version's schema.
+
+        :raises ExpressionError: for a malformed one, unknown columns or types that do not fit.
+        """
+        if predicate is None or isinstance(predicate, BoundExpr):
+            return predicate
+        expression = to_expr(predicate, self.snapshot.config.schema)
+        return bind_predicate(expression, self.snapshot.config.schema, time_zone=time_zone)
+
+    def plan(
+        self, columns: Sequence[str] | None = None, predicate: Any = None, limit: int | None = None, time_zone: str = "UTC"
+    ) -> ScanPlan:
+        """Which files to read for these columns and rows, and how."""
+        return planning.plan(self.snapshot, predicate=self.bind(predicate, time_zone), columns=columns, limit=limit)
+
+    def scan(
+        self,
+        columns: Sequence[str] | None = None,
+        predicate: Any = None,
+        *,
+        limit: int | None = None,
+        batch_size: int | None = None,
+        time_zone: str = "UTC",
+        threads: int | None = None,
+    ) -> pa.RecordBatchReader:
+        """The matching rows as a lazy stream."""
+        if limit is not None and limit < 0:
+            raise InvalidArgumentError(f"a limit is not negative: {limit}")
+        plan = self.plan(columns, predicate, limit, time_zone)
+        return read_plan(
+            self.store, plan, threads=threads, batch_size=batch_size, limit=limit, resolve=Resolver.of(self.store, self.external)
+        )
+
+    def table(self, columns: Sequence[str] | None = None, predicate: Any = None, limit: int | None = None) -> pa.Table:
+        """The matching rows in memory."""
+        return self.scan(columns, predicate, limit=limit).read_all()
+
+    def count(self, predicate: Any = None) -> int:
+        """How many rows match, opening only the files whose metadata cannot tell."""
+        bound = self.bind(predicate)
+        files = self.snapshot.files.table(planning.COUNT_COLUMNS)
+        known = planning.row_counts(files)
+        if bound is None:
+            some = every = np.ones(files.num_rows, dtype=bool)
+        else:
+            some, every = planning.rows_matched(self.snapshot.config, self.snapshot.files.table(), bound)
+        sure = every & (known >= 0)
+        total = int(known[sure].sum())
+        open_ones = some & ~sure
+        if not open_ones.any():
+            return total
+        rest = planning.plan(self.snapshot, predicate=bound, columns=[], keep=mask_array(open_ones))
+        reader = read_plan(self.store, rest, resolve=Resolver.of(self.store, self.external))
+        return total + sum(batch.num_rows for batch in reader)

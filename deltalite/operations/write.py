@@ -1,0 +1,210 @@
+"""Append and overwrite: new rows, in an existing table or as a new one."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from deltalite import features
+from deltalite.exceptions import InvalidArgumentError, TableExistsError
+from deltalite.expr.bind import bind_predicate
+from deltalite.expr.convert import to_expr
+from deltalite.expr.sql import to_sql
+from deltalite.features.base import RowCheck, WriteStep
+from deltalite.interop.input import to_reader
+from deltalite.model.actions import Action
+from deltalite.model.arrow import mask_array
+from deltalite.model.change import Append
+from deltalite.model.config import TableConfig
+from deltalite.model.expr import BoundExpr
+from deltalite.model.pending import ReadSet
+from deltalite.model.snapshot import Snapshot
+from deltalite.model.types import Schema
+from deltalite.operations.create import CreateRequest, check_schema, metadata_of
+from deltalite.scan.plan import rows_matched
+from deltalite.write.options import WriterProperties
+from deltalite.write.schema import merge_schema
+from deltalite.write.spec import spec_of
+
+MODES = ("error", "append", "overwrite", "ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """What is to be written, and over what.
+
+    :param data: anything that ``interop.input.to_reader`` takes.
+    :param mode: ``error``, ``append``, ``overwrite`` or ``ignore`` when the table exists.
+    :param schema_mode: ``merge`` adds new columns; ``overwrite`` (with mode overwrite) takes the schema of the data.
+    :param predicate: with mode overwrite, replace only the rows it selects; new rows must satisfy it.
+    :param partition_overwrite: ``static``, or ``dynamic`` to replace just the partitions that get rows.
+    :param cast: ``safe``, or ``unsafe`` to allow casts that lose digits or range.
+    :param target_file_size: bytes a data file should have; ``None`` asks the table.
+    """
+
+    data: Any
+    mode: str = "error"
+    partition_by: Sequence[str] | None = None
+    schema_mode: str | None = None
+    predicate: Any = None
+    partition_overwrite: str = "static"
+    name: str | None = None
+    description: str | None = None
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    target_file_size: int | None = None
+    writer_properties: WriterProperties | None = None
+    cast: str = "safe"
+    table_id: str = ""
+    now_ms: int = 0
+
+
+def validate(request: WriteRequest) -> None:
+    """
+    :raises InvalidArgumentError: for arguments that make no sense, alone or together.
+    """
+    _one_of("mode", request.mode, MODES)
+    _one_of("schema_mode", request.schema_mode, (None, "merge", "overwrite"))
+    _one_of("partition_overwrite", request.partition_overwrite, ("static", "dynamic"))
+    _one_of("cast", request.cast, ("safe", "unsafe"))
+    if request.schema_mode == "overwrite" and request.mode != "overwrite":
+        raise InvalidArgumentError("schema_mode='overwrite' goes with mode='overwrite' only")
+    if request.predicate is not None and request.mode != "overwrite":
+        raise InvalidArgumentError("a predicate says what to overwrite", hint="pass mode='overwrite' with it")
+    if request.predicate is not None and request.schema_mode == "overwrite":
+        raise InvalidArgumentError("the schema cannot be overwritten where a predicate keeps old rows")
+    if request.partition_overwrite == "dynamic":
+        if request.mode != "overwrite":
+            raise InvalidArgumentError("partition_overwrite='dynamic' goes with mode='overwrite' only")
+        if request.predicate is not None or request.schema_mode == "overwrite":
+            raise InvalidArgumentError("dynamic partition overwrite takes neither a predicate nor a new schema")
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        raise InvalidArgumentError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+
+def refuse_existing(request: WriteRequest, root: str) -> None:
+    """
+    :raises TableExistsError: when the table exists and the mode is ``error``.
+    """
+    if request.mode == "error":
+        raise TableExistsError(
+            f"there is a Delta table at {root} already",
+            hint="pass mode='append' or mode='overwrite', or mode='ignore' to leave it alone",
+        )
+
+
+def plan(request: WriteRequest, base: Snapshot | None, txn_id: str) -> Append:
+    """What to write and what to replace; consumes nothing of the data."""
+    reader = to_reader(request.data, schema=base.config.schema if base else None)
+    config, actions = _configuration(request, base, reader)
+    steps = features.write_steps(config)
+    replaced, reads, dynamic = None, ReadSet(), False
+    predicate: BoundExpr | None = None
+    if base is not None and request.mode == "overwrite":
+        if request.predicate is not None:
+            predicate = bind_predicate(to_expr(request.predicate, config.schema), config.schema)
+            replaced = _replaced_by(base, predicate)
+            reads = ReadSet(predicates=(predicate,))
+            steps = (*steps, WriteStep(checks=(RowCheck("predicate", to_sql(predicate.expr), predicate),)))
+        elif request.partition_overwrite == "dynamic" and config.partition_columns:
+            dynamic = True
+        else:
+            replaced, reads = base.files.table(), ReadSet(whole_table=True)
+    spec = spec_of(
+        config,
+        steps=steps,
+        txn_id=txn_id,
+        target_file_size=request.target_file_size,
+        writer_properties=request.writer_properties,
+        cast=request.cast,
+    )
+    parameters = {
+        "mode": {"error": "ErrorIfExists", "ignore": "Ignore"}.get(request.mode, request.mode.capitalize()),
+        "partitionBy": json.dumps(list(config.partition_columns)),
+    }
+    if predicate is not None:
+        parameters["predicate"] = to_sql(predicate.expr)
+    if dynamic:
+        parameters["partitionOverwriteMode"] = "dynamic"
+    operation = "WRITE" if base is not None else "CREATE TABLE AS SELECT"
+    return Append(reader, spec, operation, parameters, reads, replaced, dynamic, actions)
+
+
+def _configuration(
+    request: WriteRequest, base: Snapshot | None, reader: pa.RecordBatchReader
+) -> tuple[TableConfig, tuple[Action, ...]]:
+    """The table's configuration for this write, and the actions that make it so."""
+    if base is None:
+        schema = Schema.from_arrow(reader.schema)
+        created = CreateRequest(
+            schema, request.partition_by or (), request.table_id, request.now_ms, request.name, request.description,
+            request.configuration,
+        )  # fmt: skip
+        protocol, metadata, config = features.configure(None, metadata_of(created), 0)
+        return config, (protocol, metadata)
+    _warn_ignored(request, base)
+    old = base.config
+    metadata = old.metadata
+    if request.schema_mode == "overwrite":
+        schema = Schema.from_arrow(reader.schema)
+        columns = old.partition_columns if request.partition_by is None else request.partition_by
+        created = CreateRequest(schema, columns, metadata.id, request.now_ms, configuration=metadata.configuration,
+                                check_property_names=False)  # fmt: skip
+        fresh = metadata_of(created, base)
+        metadata = replace(metadata, schema_string=fresh.schema_string, partition_columns=fresh.partition_columns)
+    else:
+        _same_partitioning(request, old)
+        if request.schema_mode == "merge":
+            merged = merge_schema(old.schema, Schema.from_arrow(reader.schema))
+            if merged != old.schema:
+                check_schema(merged, mapped=features.physical_schema(old) is not old.schema)
+                metadata = replace(metadata, schema_string=Schema(merged.fields).to_json())
+    if metadata == old.metadata:
+        return old, ()
+    protocol, metadata, config = features.configure(old, metadata, base.version + 1)
+    return config, (metadata,) if protocol == old.protocol else (protocol, metadata)
+
+
+def _same_partitioning(request: WriteRequest, old: TableConfig) -> None:
+    if request.partition_by is None:
+        return
+    given = [name.lower() for name in request.partition_by]
+    if given != [name.lower() for name in old.partition_columns]:
+        raise InvalidArgumentError(
+            f"the table is partitioned by {list(old.partition_columns)}, not by {list(request.partition_by)}",
+            hint="leave partition_by out, or pass mode='overwrite' with schema_mode='overwrite' to change it",
+        )
+
+
+def _warn_ignored(request: WriteRequest, base: Snapshot) -> None:
+    current = base.config.configuration
+    differing = [k for k, v in request.configuration.items() if v is not None and current.get(k) != str(v)]
+    if differing:
+        warnings.warn(
+            f"the table exists: its properties {differing} stay as they are; set_table_properties changes them",
+            stacklevel=4,
+        )
+
+
+def _replaced_by(base: Snapshot, predicate: BoundExpr) -> pa.Table:
+    """The files whose rows all satisfy the predicate, when no other file holds such a row.
+
+    :raises InvalidArgumentError: when a file would have to be rewritten.
+    """
+    files = base.files.table()
+    some, every = rows_matched(base.config, files, predicate)
+    partly = int((some & ~every).sum())
+    if partly:
+        raise InvalidArgumentError(
+            f"{partly} files hold rows inside and outside of {to_sql(predicate.expr)}; replacing only part of a file "
+            "is not supported yet",
+            hint="use a predicate on the partition columns, or one that covers whole files",
+        )
+    return files.filter(mask_array(every))

@@ -1,0 +1,539 @@
+"""DeltaTable: the handle on one version of a table, one short method per operation.
+
+Names and arguments are deltalake's where it has them. Reading is the plan of ``scan``; changing is a request of
+``operations``; this module only forwards.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from deltalite.exceptions import InvalidArgumentError, TableNotFoundError
+from deltalite.log import history, read
+from deltalite.model.commit import Commit
+from deltalite.model.result import CommitResult
+from deltalite.model.snapshot import Snapshot
+from deltalite.model.types import Schema
+from deltalite.operations import create, inspect, travel, write
+from deltalite.operations.alter import TableAlterer
+from deltalite.operations.execute import Outcome, perform
+from deltalite.operations.options import CommitProperties, Committing, PostCommitHookProperties
+from deltalite.operations.reading import Reading
+from deltalite.storage import open_store
+from deltalite.storage.base import Store
+from deltalite.txn import after
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    from deltalite.model.expr import Expr
+    from deltalite.model.tasks import FileTask
+    from deltalite.write.options import WriterProperties
+
+_OWN_OPTIONS = ("durability", "single_writer")
+
+
+class DeltaTable:
+    """One version of a Delta table.
+
+    :param table_uri: a path or URL; see ``docs/storage.md`` for the schemes.
+    :param version: a number, ``"v12"``, a time as ``timestamp`` takes it; the newest by default.
+    :param storage_options: credentials and settings of the storage under deltalake's keys; also ``durability``
+        (``full``, or ``relaxed`` to skip fsync) and ``single_writer`` (``true`` to write where the storage cannot
+        create a file only if it is absent).
+    :param without_files: accepted for deltalake; files are always read on first use.
+    :param log_buffer_size: accepted for deltalake; has no effect.
+    :param skip_stats: accepted for deltalake; statistics are always read on first use.
+    :param timestamp: the newest version not younger than this ``datetime`` or ISO text; without a zone it is UTC.
+    :param filesystem: an ``fsspec`` or ``pyarrow.fs`` file system to go through instead of the URL's own.
+    :param credentials: called for fresh ``storage_options`` whenever a connection is opened.
+    :param clamp: let a ``timestamp`` outside the history mean its first or last version.
+    :param allow_external_paths: prefixes outside the table that its files may lie under (shallow clones).
+    :raises TableNotFoundError: when there is no table.
+    :raises VersionNotFoundError: when there is no such version, naming those there are.
+    :raises UnsupportedFeatureError: when the table demands what deltalite cannot read, naming it.
+    """
+
+    def __init__(
+        self,
+        table_uri: str | PathLike[str],
+        version: int | str | dt.datetime | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        without_files: bool = False,
+        log_buffer_size: int | None = None,
+        skip_stats: bool = False,
+        *,
+        timestamp: str | dt.datetime | None = None,
+        filesystem: Any = None,
+        credentials: Callable[[], Mapping[str, Any]] | None = None,
+        clamp: bool = False,
+        allow_external_paths: Sequence[str] = (),
+    ) -> None:
+        self._store = _open(table_uri, storage_options, filesystem, credentials)
+        self._storage_options = dict(storage_options or {}) or None
+        self._external = tuple(allow_external_paths)
+        self._snapshot = travel.at(self._store, version, timestamp, clamp)
+
+    @classmethod
+    def _of(cls, store: Store, snapshot: Snapshot, options: Mapping[str, Any] | None, external: Sequence[str]) -> DeltaTable:
+        table = cls.__new__(cls)
+        table._store, table._snapshot = store, snapshot
+        table._storage_options, table._external = dict(options) if options else None, tuple(external)
+        return table
+
+    # -- which table, which version ------------------------------------------------------------------------------
+
+    @property
+    def table_uri(self) -> str:
+        """Where the table is, without credentials."""
+        return self._store.root
+
+    def version(self) -> int:
+        return self._snapshot.version
+
+    def timestamp(self) -> dt.datetime:
+        """When this version was committed, in UTC."""
+        return inspect.utc(self._snapshot.timestamp)
+
+    def refresh(self) -> DeltaTable:
+        """Move to the newest version; returns the handle itself."""
+        self._snapshot = read.update(self._store, self._snapshot)
+        return self
+
+    def update_incremental(self) -> None:
+        """Move to the newest version, reading only the commits that are new."""
+        self.refresh()
+
+    def at(self, version: int | str | dt.datetime | None = None, *, timestamp: Any = None, clamp: bool = False) -> DeltaTable:
+        """A second handle, at another version."""
+        snapshot = travel.at(self._store, version, timestamp, clamp)
+        return self._of(self._store, snapshot, self._storage_options, self._external)
+
+    def load_as_version(self, version: int | str | dt.datetime) -> None:
+        """Move this handle to another version or time."""
+        self._snapshot = travel.at(self._store, version)
+
+    @staticmethod
+    def is_deltatable(table_uri: str | PathLike[str], storage_options: Mapping[str, Any] | None = None) -> bool:
+        """Whether there is a Delta table."""
+        return read.is_table(_open(table_uri, storage_options))
+
+    # -- what the table is ---------------------------------------------------------------------------------------
+
+    def schema(self) -> Schema:
+        return self._snapshot.config.schema
+
+    def metadata(self) -> inspect.Metadata:
+        """Id, name, description, partition columns, creation time and configuration."""
+        return inspect.metadata(self._snapshot)
+
+    def protocol(self) -> inspect.ProtocolVersions:
+        """Reader and writer version, and the table features."""
+        return inspect.protocol(self._snapshot)
+
+    def properties(self) -> dict[str, str]:
+        """The table properties as they are stored."""
+        return dict(self._snapshot.config.configuration)
+
+    @property
+    def table_config(self) -> inspect.TableConfiguration:
+        """The settings that deltalake's ``table_config`` shows."""
+        return inspect.table_configuration(self._snapshot)
+
+    def detail(self) -> dict[str, Any]:
+        """What DESCRIBE DETAIL shows: place, size, files, rows, protocol, properties."""
+        return inspect.detail(self._snapshot, self._store.root)
+
+    def history(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """The commits up to this version, newest first; ``timestamp`` is in milliseconds since 1970."""
+        return list(history.history(self._store, self._snapshot, limit))
+
+    def commits(self, start: int = 0, end: int | None = None) -> Iterator[Commit]:
+        """The commits of some versions as they lie in the log."""
+        return read.read_commits(self._store, start, self.version() if end is None else end)
+
+    def transaction_version(self, app_id: str) -> int | None:
+        """How far an application has come, or ``None`` when it never wrote."""
+        known = self._snapshot.transactions.get(app_id)
+        return None if known is None else known.version
+
+    def resolve(self, txn_id: str) -> int | None:
+        """The version whose commit carries a transaction id, looked for from the newest back; ``None`` if none does.
+
+        It answers :class:`CommitOutcomeUnknown`: a version means that the operation happened.
+        """
+        newest = read.update(self._store, self._snapshot)
+        for entry in history.history(self._store, newest, None):
+            if entry.get("txnId") == txn_id:
+                return int(entry["version"])
+        return None
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def files(self, predicate: Any = None) -> pa.Table:
+        """The live files: path, size, times, partition values and statistics, one column each.
+
+        :param predicate: only files that may hold a matching row.
+        """
+        return inspect.files(self._snapshot, predicate)
+
+    def get_add_actions(self, flatten: bool = False) -> pa.Table:
+        """The live files as deltalake shows them; ``flatten`` gives statistics a column each."""
+        return inspect.add_actions(self._snapshot, flatten)
+
+    def file_uris(self, partition_filters: Any = None, *, file_pruning_predicate: Any = None) -> list[str]:
+        """The full path or URL of every live file that may hold a matching row."""
+        return inspect.file_uris(self._snapshot, self._store.root, self._reading.expression(partition_filters, file_pruning_predicate))
+
+    def partitions(self, partition_filters: Any = None, *, file_pruning_predicate: Any = None) -> list[dict[str, Any]]:
+        """The distinct partitions, as mappings of column to typed value."""
+        return inspect.partitions(self._snapshot, self._reading.expression(partition_filters, file_pruning_predicate))
+
+    def explain(self, predicate: Any) -> pa.Table:
+        """For every live file whether a scan with this predicate keeps it, and why: ``path``, ``kept``, ``reason``."""
+        return inspect.explain(self._snapshot, predicate)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def _reading(self) -> Reading:
+        return Reading(self._store, self._snapshot, self._external)
+
+    def scan(
+        self,
+        columns: Sequence[str] | None = None,
+        predicate: Any = None,
+        *,
+        limit: int | None = None,
+        batch_size: int | None = None,
+        time_zone: str = "UTC",
+    ) -> pa.RecordBatchReader:
+        """The matching rows as a stream; nothing is read before its first batch.
+
+        :param columns: what to read, in this order; ``_file``, ``_row_index``, ``_row_id`` and
+            ``_row_commit_version`` may be among them. All columns of the schema by default.
+        :param predicate: SQL text in Spark's dialect, deltalake's filters (lists of tuples), an expression of
+            ``deltalite.col`` or of pyarrow.
+        :param limit: rows at most.
+        :param batch_size: rows of a batch at most.
+        :param time_zone: the zone in which the predicate's timestamps without one are meant.
+        """
+        return self._reading.scan(columns, predicate, limit=limit, batch_size=batch_size, time_zone=time_zone)
+
+    def plan_scan(self, columns: Sequence[str] | None = None, predicate: Any = None) -> list[FileTask]:
+        """The files to read, one picklable task each, for schedulers that spread them over workers."""
+        return self._reading.plan(columns, predicate).tasks()
+
+    def to_pyarrow_table(
+        self, partitions: Any = None, columns: Sequence[str] | None = None, filesystem: Any = None, filters: Any = None
+    ) -> pa.Table:
+        """The matching rows in memory."""
+        _no_filesystem(filesystem)
+        return self._reading.table(columns, self._reading.expression(partitions, filters))
+
+    def to_pyarrow_dataset(
+        self,
+        partitions: Any = None,
+        filesystem: Any = None,
+        parquet_read_options: Any = None,
+        schema: pa.Schema | None = None,
+        as_large_types: bool = False,
+        file_pruning_predicate: Any = None,
+    ) -> pyarrow.dataset.Dataset:
+        """A dataset for tools that push columns and filters into one (DuckDB, polars, DataFusion)."""
+        _no_filesystem(filesystem)
+        from deltalite.interop.dataset import DeltaDataset
+
+        return DeltaDataset(self._reading, self._reading.expression(partitions, file_pruning_predicate), schema, as_large_types)
+
+    def to_pandas(
+        self,
+        partitions: Any = None,
+        columns: Sequence[str] | None = None,
+        filesystem: Any = None,
+        filters: Any = None,
+        types_mapper: Callable[[pa.DataType], Any] | None = None,
+        *,
+        max_bytes: int | None = None,
+    ) -> pandas.DataFrame:
+        """The matching rows as a pandas frame.
+
+        :param max_bytes: refuse to build a frame whose Arrow data is larger; ``None`` is most of the free memory.
+        """
+        _no_filesystem(filesystem)
+        from deltalite.interop.pandas import to_pandas
+
+        return to_pandas(self._reading, self._reading.expression(partitions, filters), columns, types_mapper, max_bytes)
+
+    def to_polars(self, columns: Sequence[str] | None = None, predicate: Any = None, *, lazy: bool = True) -> polars.LazyFrame:
+        """A polars frame; a lazy one pushes columns, filters and row limits into the scan."""
+        from deltalite.interop.polars import to_polars
+
+        return to_polars(self._reading, columns, predicate, lazy)
+
+    def to_duckdb(self, connection: Any = None, name: str | None = None) -> Any:
+        """A DuckDB relation over the table, with pushdown.
+
+        :param connection: where to register it; a new in-memory one by default.
+        :param name: the name of the view there.
+        """
+        from deltalite.interop.duckdb import to_duckdb
+
+        return to_duckdb(self._reading, connection, name)
+
+    def head(self, n: int = 5, columns: Sequence[str] | None = None, predicate: Any = None) -> pa.Table:
+        """The first rows, reading no more than they need."""
+        return self._reading.table(columns, predicate, limit=n)
+
+    def count(self, predicate: Any = None) -> int:
+        """How many rows match; from metadata alone where that is exact."""
+        return self._reading.count(predicate)
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.scan().__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> Any:
+        return self.schema().to_arrow().__arrow_c_schema__()
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        table_uri: str | PathLike[str],
+        schema: Any,
+        mode: str = "error",
+        partition_by: Sequence[str] | str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        configuration: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+        raise_if_key_not_exists: bool = True,
+        filesystem: Any = None,
+    ) -> DeltaTable:
+        """Create a table without rows.
+
+        :param schema: a ``Schema``, an Arrow schema, or DDL text: ``"id bigint NOT NULL, day date"``.
+        :param mode: when the table exists: ``error``, ``ignore``, ``append`` (both leave it) or ``overwrite``.
+        :param configuration: table properties; CHECK constraints are ``delta.constraints.<name>``.
+        :param raise_if_key_not_exists: refuse unknown ``delta.*`` properties.
+        """
+        if mode not in write.MODES:
+            raise InvalidArgumentError(f"mode is one of {', '.join(write.MODES)}, not {mode!r}")
+        store = _open(table_uri, storage_options, filesystem)
+        base = _existing(store)
+        if base is not None and mode == "error":
+            write.refuse_existing(write.WriteRequest(None), store.root)
+        if base is not None and mode in ("ignore", "append"):
+            return cls._of(store, base, storage_options, ())
+        request = create.CreateRequest(
+            create.schema_of(schema), _columns(partition_by) or (), str(uuid.uuid4()), time.time_ns() // 1_000_000,
+            name, description, dict(configuration or {}), mode, raise_if_key_not_exists,
+        )  # fmt: skip
+        committing = Committing.of(commit_properties, post_commithook_properties)
+        outcome = perform(store, base, lambda base, _: create.plan(request, base), committing)
+        return cls._of(store, outcome.snapshot, storage_options, ())
+
+    def append(
+        self,
+        data: Any,
+        *,
+        schema_mode: str | None = None,
+        cast: str = "safe",
+        txn: tuple[str, int] | None = None,
+        target_file_size: int | None = None,
+        writer_properties: WriterProperties | None = None,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Append rows; the handle moves to the version this makes.
+
+        :param data: an Arrow table or stream, a pandas or polars frame, a DuckDB relation, a dict or list of dicts,
+            an iterable of batches, or the path of a file.
+        :param schema_mode: ``merge`` adds the columns that the table lacks.
+        :param cast: ``unsafe`` allows casts that lose digits or range; by default they raise.
+        :param txn: ``(app_id, version)``: skipped when the table has seen this version of the application.
+        :param target_file_size: bytes a data file should have.
+        :raises SchemaMismatchError: when the data does not fit; nothing is written.
+        :raises ConstraintViolation: when rows break a constraint; nothing becomes visible.
+        """
+        request = write.WriteRequest(
+            data, "append", schema_mode=schema_mode, cast=cast,
+            target_file_size=target_file_size, writer_properties=writer_properties,
+        )  # fmt: skip
+        return self._write(request, Committing.of(commit_properties, post_commithook_properties, txn))
+
+    def overwrite(
+        self,
+        data: Any,
+        *,
+        predicate: Any = None,
+        partition_overwrite: str = "static",
+        schema_mode: str | None = None,
+        partition_by: Sequence[str] | str | None = None,
+        cast: str = "safe",
+        txn: tuple[str, int] | None = None,
+        target_file_size: int | None = None,
+        writer_properties: WriterProperties | None = None,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Replace rows: all of them, those that ``predicate`` selects, or (``partition_overwrite="dynamic"``) those of
+        the partitions that get new ones. Other arguments as in :meth:`append`; ``schema_mode="overwrite"`` takes the
+        schema of the data."""
+        request = write.WriteRequest(
+            data, "overwrite", _columns(partition_by), schema_mode, predicate, partition_overwrite, cast=cast,
+            target_file_size=target_file_size, writer_properties=writer_properties,
+        )  # fmt: skip
+        return self._write(request, Committing.of(commit_properties, post_commithook_properties, txn))
+
+    def _write(self, request: write.WriteRequest, committing: Committing) -> CommitResult:
+        write.validate(request)
+        return self._moved(perform(self._store, self._snapshot, lambda base, txn: write.plan(request, base, txn), committing))
+
+    def _moved(self, outcome: Outcome) -> CommitResult:
+        self._snapshot = outcome.snapshot
+        return outcome.result
+
+    @property
+    def alter(self) -> TableAlterer:
+        """Changes of the table itself: properties, name, description."""
+        return TableAlterer(self._store, lambda: self._snapshot, self._moved)
+
+    # -- care of the log -----------------------------------------------------------------------------------------
+
+    def create_checkpoint(self) -> None:
+        """Write a checkpoint of this version, of the kind that ``delta.checkpointPolicy`` names."""
+        after.checkpoint(self._store, self._snapshot, time.time_ns() // 1_000_000)
+
+    def cleanup_metadata(self) -> None:
+        """Remove the log files that ``delta.logRetentionDuration`` no longer keeps."""
+        after.clean_up(self._store, self._snapshot, time.time_ns() // 1_000_000)
+
+    # -- appearance ----------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return inspect.one_line(self._snapshot, self._store.root)
+
+    def _repr_html_(self) -> str:
+        return inspect.html_card(self._snapshot, self._store.root)
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, DeltaTable)
+        return same and self.table_uri == other.table_uri and self.version() == other.version()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self._store, self.version(), self._external)
+
+
+def _reopen(store: Store, version: int, external: Sequence[str]) -> DeltaTable:
+    return DeltaTable._of(store, read.read_snapshot(store, version), None, external)
+
+
+def write_deltalake(
+    table_or_uri: str | PathLike[str] | DeltaTable,
+    data: Any,
+    *,
+    partition_by: Sequence[str] | str | None = None,
+    mode: str = "error",
+    name: str | None = None,
+    description: str | None = None,
+    configuration: Mapping[str, Any] | None = None,
+    schema_mode: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    predicate: Any = None,
+    target_file_size: int | None = None,
+    writer_properties: WriterProperties | None = None,
+    commit_properties: CommitProperties | None = None,
+    post_commithook_properties: PostCommitHookProperties | None = None,
+    partition_overwrite: str = "static",
+    cast: str = "safe",
+    txn: tuple[str, int] | None = None,
+    filesystem: Any = None,
+) -> CommitResult:
+    """Write rows to a table, creating it when there is none.
+
+    Arguments are deltalake's, and those of :meth:`DeltaTable.append` and :meth:`DeltaTable.overwrite`.
+
+    :param mode: when the table exists: ``error``, ``append``, ``overwrite`` or ``ignore``.
+    :returns: the version that the table now has, with counts; ``skipped`` says why nothing was written.
+    :raises TableExistsError: when the table exists and the mode is ``error``.
+    """
+    start = time.perf_counter()
+    request = write.WriteRequest(
+        data, mode, _columns(partition_by), schema_mode, predicate, partition_overwrite, name, description,
+        dict(configuration or {}), target_file_size, writer_properties, cast, str(uuid.uuid4()),
+        time.time_ns() // 1_000_000,
+    )  # fmt: skip
+    write.validate(request)
+    committing = Committing.of(commit_properties, post_commithook_properties, txn)
+    if isinstance(table_or_uri, DeltaTable):
+        store, base = table_or_uri._store, table_or_uri._snapshot
+    else:
+        store = _open(table_or_uri, storage_options, filesystem)
+        base = _existing(store)
+    if base is not None:
+        write.refuse_existing(request, store.root)
+        if mode == "ignore":
+            return CommitResult(base.version, "WRITE", {}, time.perf_counter() - start, None, "the table exists")
+    outcome = perform(store, base, lambda base, txn_id: write.plan(request, base, txn_id), committing, start)
+    if isinstance(table_or_uri, DeltaTable):
+        table_or_uri._moved(outcome)
+    return outcome.result
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------
+
+
+def _open(
+    table_uri: str | PathLike[str],
+    storage_options: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
+    credentials: Callable[[], Mapping[str, Any]] | None = None,
+) -> Store:
+    options = dict(storage_options or {})
+    own = {key: options.pop(key) for key in _OWN_OPTIONS if key in options}
+    single = str(own.get("single_writer", "false")).lower() == "true"
+    return open_store(
+        table_uri, options or None, filesystem=filesystem, credentials=credentials,
+        durability=own.get("durability", "full"), single_writer=single,
+    )  # fmt: skip
+
+
+def _existing(store: Store) -> Snapshot | None:
+    try:
+        return read.read_snapshot(store)
+    except TableNotFoundError:
+        return None
+
+
+def _columns(names: Sequence[str] | str | None) -> list[str] | None:
+    if names is None:
+        return None
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _no_filesystem(filesystem: Any) -> None:
+    if filesystem is not None:
+        raise InvalidArgumentError(
+            "the file system is chosen when the table is opened", hint="DeltaTable(uri, filesystem=...)"
+        )
