@@ -7,19 +7,27 @@ may lie in sidecars. The form is told by content, not by name (trap 50).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deltalite.exceptions import DeltaError, InvalidTableError
+from deltalite.exceptions import InvalidTableError, StorageError
+from deltalite.log import parsed
 from deltalite.log.segment import Checkpoint
-from deltalite.model.actions import Action, Metadata, Protocol
+from deltalite.model.actions import Action, AddFile, CheckpointMetadata, Metadata, Protocol, RemoveFile, Sidecar
 from deltalite.model.arrow import mask_array
-from deltalite.model.codec import ACTIONS, decode_value
-from deltalite.model.files import ADD_SCHEMA, REMOVE_SCHEMA
+from deltalite.model.codec import ACTIONS, decode_commit, decode_value
+from deltalite.model.files import ADD_SCHEMA, REMOVE_SCHEMA, add_table, remove_table
+from deltalite.model.paths import SIDECARS
 from deltalite.storage.base import Store
+
+_PARALLEL_FILES = 8
+_FEW_RUNS = 32
 
 
 class UnreadableCheckpoint(Exception):
@@ -27,113 +35,96 @@ class UnreadableCheckpoint(Exception):
 
 
 class CheckpointSource:
-    """One checkpoint as the base of a file set. Opens its files when first needed."""
+    """One checkpoint as the base of a file set. What was decoded once is kept.
+
+    :raises UnreadableCheckpoint: from every method.
+    """
 
     def __init__(self, store: Store, checkpoint: Checkpoint) -> None:
         self.version = checkpoint.version
         self._store = store
-        self._names = [file.path for file in checkpoint.files]
+        self._name = checkpoint.files[0].path
         self._main = [_open(store, file.path, file.size) for file in checkpoint.files]
+        self._columns: dict[str, list[pa.ChunkedArray]] = {}
+
+    # -- actions other than files --------------------------------------------------------------------------------
 
     def actions(self, *kinds: str) -> list[Action]:
-        """All actions of some non-file kinds (wire names)."""
-        return [action for part in self._main for action in _reading(part.name, part.actions, kinds)]
+        """All actions of some kinds other than file actions (wire names)."""
+        return [action for part in self._main for action in part.actions(kinds)]
 
     def config(self) -> tuple[Protocol, Metadata]:
         found = {type(action): action for action in self.actions("protocol", "metaData")}
         if len(found) < 2:
             missing = "protocol" if Protocol not in found else "metadata"
-            raise UnreadableCheckpoint(f"{self._names[0]} holds no {missing}")
+            raise UnreadableCheckpoint(f"{self._name} holds no {missing}")
         return found[Protocol], found[Metadata]  # type: ignore[return-value]
 
-    @property
-    def parsed_columns(self) -> frozenset[str]:
-        return frozenset()
+    # -- file actions --------------------------------------------------------------------------------------------
 
     def adds(self, columns: Sequence[str]) -> pa.Table:
-        parts = self._each(lambda part: _rows(part, "add", columns, ADD_SCHEMA))
-        return pa.concat_tables(parts)
+        missing = [name for name in columns if name not in self._columns]
+        if missing:
+            for name, parts in self._read(missing).items():
+                self._columns[name] = parts
+        arrays = [_joined(self._columns[name], self._type(name)) for name in columns]
+        return pa.Table.from_arrays(arrays, names=list(columns))
 
     def tombstones(self) -> pa.Table:
-        parts = self._each(lambda part: _rows(part, "remove", REMOVE_SCHEMA.names, REMOVE_SCHEMA))
-        return pa.concat_tables(parts)
+        return pa.concat_tables(self._each(lambda part: part.removes()))
 
-    def _each(self, read: Callable[[_ParquetPart], pa.Table]) -> list[pa.Table]:
-        return [_reading(part.name, read, part) for part in self._main]
+    @cached_property
+    def parsed_columns(self) -> frozenset[str]:
+        """What every part that holds adds has as columns, of one and the same type."""
+        parts = self._parts_with_adds()
+        if not parts:
+            return frozenset()
+        kinds = [{part.add_type(name) for part in parts} for name in parsed.COLUMNS]
+        return frozenset(n for n, k in zip(parsed.COLUMNS, kinds, strict=True) if len(k) == 1 and None not in k)
 
+    def parse(self, column: str, adds: pa.Table) -> pa.ChunkedArray:
+        kind = self._type(column)
+        if column == "stats_parsed":
+            return parsed.parse_stats(adds.column("stats"), kind)
+        return parsed.parse_partition_values(adds.column("partitionValues"), kind)
 
-class _ParquetPart:
-    def __init__(self, name: str, file: pq.ParquetFile) -> None:
-        self.name = name
-        self.file = file
-        self.schema = file.schema_arrow
+    def leaf(self, column: str, path: Sequence[str]) -> pa.ChunkedArray | None:
+        """One leaf of a parsed column, decoded alone; ``None`` where there is no such leaf."""
+        raise NotImplementedError
 
-    def actions(self, kinds: Sequence[str]) -> list[Action]:
-        present = [kind for kind in kinds if kind in self.schema.names]
-        if not present:
-            return []
-        table = self.file.read(columns=present, use_threads=False)
-        found = []
-        for kind in present:
-            column = table.column(kind)
-            for body in column.filter(column.is_valid()).to_pylist():
-                found.append(decode_value(ACTIONS[kind], _plain(body, column.type), f"{self.name}: {kind}"))
-        return found
+    def _type(self, name: str) -> pa.DataType:
+        if name in ADD_SCHEMA.names:
+            return ADD_SCHEMA.field(name).type
+        if name not in self.parsed_columns:
+            raise KeyError(name)
+        return self._parts_with_adds()[0].add_type(name)
 
+    def _parts_with_adds(self) -> list[Any]:
+        rows = [len(part) for part in self._columns["path"]] if "path" in self._columns else self._count()
+        return [part for part, n in zip(self._parts, rows, strict=True) if n]
 
-def _open(store: Store, name: str, size: int) -> _ParquetPart:
-    return _reading(name, lambda: _ParquetPart(name, pq.ParquetFile(store.open_input(name, size=size))))
+    def _count(self) -> list[int]:
+        self.adds(["path"])
+        return [len(part) for part in self._columns["path"]]
 
+    def _read(self, columns: Sequence[str]) -> dict[str, list[pa.ChunkedArray]]:
+        tables = self._each(lambda part: part.adds(columns))
+        return {name: [table.column(name) for table in tables] for name in columns}
 
-def _reading(name: str, read: Callable[..., Any], *arguments: Any) -> Any:
-    """Run a reader of the file ``name``; whatever its bytes make go wrong is an :class:`UnreadableCheckpoint`."""
-    try:
-        return read(*arguments)
-    except FileNotFoundError as error:
-        raise UnreadableCheckpoint(f"{name} is missing") from error
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, InvalidTableError) as error:
-        if isinstance(error, DeltaError) and not isinstance(error, InvalidTableError):
-            raise
-        raise UnreadableCheckpoint(f"{name} cannot be read: {error}") from error
+    @cached_property
+    def _parts(self) -> list[Any]:
+        """The files that hold file actions: the checkpoint's own, then its sidecars."""
+        marks = self.actions("checkpointMetadata", "sidecar")
+        for mark in marks:
+            if isinstance(mark, CheckpointMetadata) and mark.version != self.version:
+                raise UnreadableCheckpoint(f"{self._name} says that it is of version {mark.version}")
+        sidecars = [mark for mark in marks if isinstance(mark, Sidecar)]
+        return [*self._main, *_in_parallel(self._open_sidecar, sidecars)]
 
+    def _open_sidecar(self, sidecar: Sidecar) -> Any:
+        name = unquote(sidecar.path)
+        path = SIDECARS + name if "/" not in name else name.rpartition("_delta_log/")[1] + name.rpartition("_delta_log/")[2]
+        return _open(self._store, path, sidecar.size_in_bytes)
 
-def _rows(part: _ParquetPart, kind: str, columns: Sequence[str], schema: pa.Schema) -> pa.Table:
-    """Columns of the rows that hold an action of a kind; what the file lacks is null."""
-    if kind not in part.schema.names:
-        return pa.schema([schema.field(name) for name in columns]).empty_table()
-    struct = part.schema.field(kind).type
-    present = [name for name in columns if struct.get_field_index(name) >= 0]
-    leaves = [f"{kind}.{name}" for name in present] or [f"{kind}.path"]
-    rows = part.file.read(columns=leaves, use_threads=False).column(kind)
-    chunks = [piece for chunk in rows.chunks for piece in _valid_rows(chunk)]
-    found = []
-    for name in columns:
-        wanted = schema.field(name).type
-        if name in present:
-            pieces = [chunk.field(name) for chunk in chunks]
-            column = pa.chunked_array(pieces, struct.field(name).type)
-            found.append(column if column.type == wanted else column.cast(wanted))
-        else:
-            found.append(pa.chunked_array([pa.nulls(len(chunk), wanted) for chunk in chunks], wanted))
-    return pa.table(found, schema=pa.schema([schema.field(name) for name in columns]))
-
-
-def _valid_rows(chunk: pa.StructArray) -> Iterable[pa.StructArray]:
-    """The rows that are not null: as slices where they lie together, which copies nothing."""
-    if chunk.null_count == 0:
-        return [chunk] if len(chunk) else []
-    valid = np.asarray(chunk.is_valid().to_numpy(zero_copy_only=False))
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], valid, [False])).astype(np.int8)))
-    runs = edges.reshape(-1, 2)
-    if len(runs) > 32:
-        return [chunk.filter(mask_array(valid))]
-    return [chunk.slice(start, stop - start) for start, stop in runs.tolist()]
-
-
-def _plain(value: Any, kind: pa.DataType) -> Any:
-    """A row of Arrow structs and maps as the JSON object that a commit would hold."""
-    if value is None:
-        return None
-    if pa.types.is_struct(kind):
-        return {f.name: _plain(value[f.name], f.type) for f in kind if value[f.name] is not None}
-    return dict(value) if pa.types.is_map(kind) else value
+    def _each(self, read: Callable[[Any], pa.Table]) -> list[pa.Table]:
+        return list(_in_parallel(read, self._parts))

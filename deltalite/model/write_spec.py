@@ -42,8 +42,8 @@ class WriteSpec:
     """How new rows become data files.
 
     :param schema: the table's logical schema, partition columns included.
-    :param physical: the same fields in parallel, under the names and with the field ids (``parquet.field.id``) that data
-        files and the log use.
+    :param physical: the same fields in parallel, under the names and with the field ids (``parquet.field.id``) that
+        data files and the log use.
     :param partition_columns: logical names, in the order of partitioning.
     :param steps: what the active features ask of new rows (``features.base.WriteStep``), in order.
     :param stats_columns: physical paths of the leaf columns that get minimum, maximum and null count.

@@ -226,8 +226,12 @@ def s3_options(options: Mapping[str, Any]) -> OptionSet:
 
 
 def local_options(options: Mapping[str, Any]) -> OptionSet:
-    """Options for paths and ``file://``; those of object stores are reported, being of no use."""
-    return _LOCAL.sort(options)
+    """Options for paths and ``file://``. Those that an object store would know are passed over: one set serves both."""
+    return _LOCAL.sort({key: value for key, value in options.items() if not _cloud_key(key)})
+
+
+def _cloud_key(key: str) -> bool:
+    return any(key.lower().startswith(prefix) for prefix in (*_S3.prefixes, *_GCS.prefixes, *_AZURE.prefixes))
 
 
 def gcs_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,12 +258,12 @@ def azure_options(options: Mapping[str, Any]) -> dict[str, Any]:
         arguments.setdefault("connection_string", "UseDevelopmentStorage=true")
     if endpoint := known.get("endpoint_url"):
         arguments.setdefault("account_host", re.sub(r"^https?://|/.*$", "", endpoint))
-    explicit = {"account_key", "sas_token", "client_secret", "connection_string", "credential"} & set(arguments)
-    # adlfs takes anonymous access as its default; without keys the default credentials of the machine are meant
-    arguments["anon"] = found.flag("skip_signature") if "skip_signature" in known else None
-    if arguments["anon"] is None:
-        arguments["anon"] = False if not explicit else None
-    return {name: value for name, value in arguments.items() if value is not None}
+    keys = {"account_key", "sas_token", "client_secret", "connection_string", "credential"} & set(arguments)
+    if found.flag("skip_signature"):
+        arguments["anon"] = True
+    elif not keys:
+        arguments["anon"] = False  # the credentials of this machine, which some versions of adlfs do not try by default
+    return arguments
 
 
 def _rename(known: Mapping[str, str], arguments: dict[str, Any], names: Mapping[str, str]) -> None:

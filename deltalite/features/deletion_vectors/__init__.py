@@ -1,0 +1,30 @@
+"""Deletion vectors: rows that a file still holds but that are gone (PROTOCOL.md, "Deletion Vectors").
+
+``bitmap`` knows the set of positions and its bytes, ``file`` where those bytes lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deltalite.features.base import Feature
+from deltalite.features.deletion_vectors.bitmap import RowPositions
+from deltalite.features.deletion_vectors.file import load, uri_of
+from deltalite.model.actions import AddFile, RemoveFile
+
+__all__ = ["FEATURE", "RowPositions", "load"]
+
+
+def _files_of(action: AddFile | RemoveFile) -> Iterator[str]:
+    """The vector's file, spelled like the path of an action; an absolute path stays absolute."""
+    if action.deletion_vector is not None and (uri := uri_of(action.deletion_vector)) is not None:
+        yield uri
+
+
+FEATURE = Feature(
+    "deletionVectors",
+    "reader-writer",
+    property="delta.enableDeletionVectors",
+    deleted_rows=load,
+    files_of=_files_of,
+)

@@ -1,0 +1,328 @@
+"""The statistics of a data file (PROTOCOL.md, "Per-file Statistics").
+
+Minimum, maximum and null count come from the Parquet footer, where they are exact and free. What a footer does not tell
+is watched in the batches: NaN, null counts of arrays and maps, and texts too long for the footer.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deltalite.model.types import ArrayType, DataType, Field, MapType, PrimitiveType, StructType
+
+FOOTER_LIMIT = 4096
+"""Longest value in bytes that the Parquet writer puts into a footer's statistics."""
+_WITHOUT_BOUNDS = ("boolean", "binary", "array", "map", "variant", "void")
+_EPOCH = dt.datetime(1970, 1, 1)
+_LAST_CHARACTER = "\U0010ffff"
+
+Bounds = tuple[Any, Any]
+
+
+class Leaf(NamedTuple):
+    """A column that gets statistics.
+
+    ``path`` is physical. ``position`` is the place of the leaf among the leaf columns of the Parquet file, ``place``
+    the way through the batch: the column, then the fields of structs.
+    """
+
+    path: tuple[str, ...]
+    type: DataType
+    position: int
+    place: tuple[int, ...]
+
+    @property
+    def has_bounds(self) -> bool:
+        return self.type.type not in _WITHOUT_BOUNDS
+
+    @property
+    def is_float(self) -> bool:
+        return self.type.type in ("float", "double")
+
+
+def leaves(fields: Sequence[Field], wanted: Iterable[tuple[str, ...]]) -> tuple[Leaf, ...]:
+    """The leaves of the data columns that are wanted, in the order of the schema.
+
+    :param fields: the physical fields of a data file, in file order.
+    """
+    chosen = set(wanted)
+    found, position = [], 0
+    for path, data_type, place in _walk(fields, (), ()):
+        if path in chosen:
+            found.append(Leaf(path, data_type, position, place))
+        position += _width(data_type)
+    return tuple(found)
+
+
+def leaf_paths(fields: Sequence[Field]) -> list[tuple[str, ...]]:
+    """The paths of all leaf columns as statistics count them: structs are entered, arrays and maps are not."""
+    return [path for path, _, _ in _walk(fields, (), ())]
+
+
+def _walk(
+    fields: Sequence[Field], path: tuple[str, ...], place: tuple[int, ...]
+) -> Iterator[tuple[tuple[str, ...], DataType, tuple[int, ...]]]:
+    stored = [f for f in fields if f.type.type != "void"]
+    for index, f in enumerate(stored):
+        if isinstance(f.type, StructType):
+            yield from _walk(f.type.fields, (*path, f.name), (*place, index))
+        else:
+            yield (*path, f.name), f.type, (*place, index)
+
+
+def _width(data_type: DataType) -> int:
+    """How many leaf columns of Parquet a type takes."""
+    if isinstance(data_type, ArrayType):
+        return _width(data_type.element_type)
+    if isinstance(data_type, MapType):
+        return _width(data_type.key_type) + _width(data_type.value_type)
+    if isinstance(data_type, StructType):
+        return sum(_width(f.type) for f in data_type.fields)
+    return {"variant": 2, "void": 0}.get(data_type.type, 1)
+
+
+@dataclass
+class _Watched:
+    """What the batches of one leaf told."""
+
+    nulls: int = 0
+    has_nan: bool = False
+    beyond_footer: bool = False
+    bounds: Bounds | None = None
+
+
+class Collector:
+    """The statistics of one file while it is written.
+
+    :param columns: see :func:`leaves`.
+    :param prefix: characters kept of a text.
+    :param footer_off: positions of leaves whose Parquet statistics are switched off.
+    """
+
+    def __init__(self, columns: Sequence[Leaf], prefix: int, footer_off: frozenset[int] = frozenset()) -> None:
+        self._prefix = prefix
+        self._columns = columns
+        self._footer_off = footer_off
+        self._watched = [_Watched(beyond_footer=leaf.position in footer_off) for leaf in columns]
+
+    def observe(self, batch: pa.RecordBatch) -> None:
+        """Look at rows that go into the file."""
+        for leaf, seen in zip(self._columns, self._watched, strict=True):
+            if leaf.has_bounds and not leaf.is_float and not _is_text(leaf.type) and not seen.beyond_footer:
+                continue
+            array = _column(batch, leaf.place)
+            seen.nulls += array.null_count
+            if leaf.is_float and not seen.has_nan:
+                seen.has_nan = bool(pc.any(pc.is_nan(array)).as_py())
+            if leaf.has_bounds and (seen.beyond_footer or (_is_text(leaf.type) and _longest(array) > FOOTER_LIMIT)):
+                seen.beyond_footer = True
+                seen.bounds = _merge(seen.bounds, _bounds_of(array))
+
+    def finish(self, footer: Any) -> str:
+        """The JSON text for the log.
+
+        :param footer: the ``pyarrow.parquet.FileMetaData`` of the finished file.
+        """
+        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+        minima: dict[str, Any] = {}
+        maxima: dict[str, Any] = {}
+        nulls: dict[str, Any] = {}
+        for leaf, seen in zip(self._columns, self._watched, strict=True):
+            bounds, null_count = self._of(leaf, seen, groups)
+            _put(nulls, leaf.path, str(null_count))
+            if bounds is None:
+                continue
+            low, high = render(bounds, leaf.type, self._prefix)
+            if low is not None:
+                _put(minima, leaf.path, low)
+            if high is not None and not seen.has_nan:
+                _put(maxima, leaf.path, high)
+        parts = (f'"minValues":{_object(minima)}', f'"maxValues":{_object(maxima)}', f'"nullCount":{_object(nulls)}')
+        return f'{{"numRecords":{footer.num_rows},{",".join(parts)},"tightBounds":true}}'
+
+    def _of(self, leaf: Leaf, seen: _Watched, groups: Sequence[Any]) -> tuple[Bounds | None, int]:
+        if not leaf.has_bounds or leaf.position in self._footer_off:
+            return seen.bounds, seen.nulls
+        bounds, null_count, known = seen.bounds, 0, True
+        for group in groups:
+            found = group.column(leaf.position).statistics
+            null_count += found.null_count
+            if found.has_min_max:
+                bounds = _merge(bounds, (_plain(found.min_raw, leaf.type), _plain(found.max_raw, leaf.type)))
+            elif found.num_values and not seen.beyond_footer and not leaf.is_float:
+                known = False
+        return (bounds if known else None), null_count
+
+
+def _is_text(data_type: DataType) -> bool:
+    return data_type.type == "string"
+
+
+def _column(batch: pa.RecordBatch, place: tuple[int, ...]) -> Any:
+    """The values of a leaf, with the nulls that structs above it pass down."""
+    array = batch.column(place[0])
+    for index in place[1:]:
+        array = pc.struct_field(array, [index])
+    return array
+
+
+def _longest(array: Any) -> int:
+    """Length in bytes of the longest text."""
+    if not len(array):
+        return 0
+    offsets = np.frombuffer(array.buffers()[1], dtype=np.int32)[array.offset : array.offset + len(array) + 1]
+    if offsets[-1] - offsets[0] <= FOOTER_LIMIT:
+        return 0
+    return int((offsets[1:] - offsets[:-1]).max())
+
+
+def _bounds_of(array: Any) -> Bounds | None:
+    """Minimum and maximum as numbers (days, microseconds, unscaled decimals) or bytes."""
+    if pa.types.is_date(array.type):
+        array = array.view(pa.int32())
+    elif pa.types.is_timestamp(array.type):
+        array = array.view(pa.int64())
+    found = pc.min_max(array)
+    low, high = found["min"].as_py(), found["max"].as_py()
+    if low is None or low != low:
+        return None
+    if isinstance(low, str):
+        return low.encode(), high.encode()
+    if isinstance(low, Decimal):
+        return _unscaled(low, array.type.scale), _unscaled(high, array.type.scale)
+    return low, high
+
+
+def _unscaled(value: Decimal, scale: int) -> int:
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    number = int("".join(map(str, digits))) * 10 ** (exponent + scale)
+    return -number if sign else number
+
+
+def _plain(raw: Any, data_type: DataType) -> Any:
+    """A footer's value in the form of :func:`_bounds_of`: decimals beyond 18 digits are big-endian bytes there."""
+    if isinstance(raw, bytes) and data_type.type != "string":
+        return int.from_bytes(raw, "big", signed=True)
+    return raw
+
+
+def _merge(a: Bounds | None, b: Bounds | None) -> Bounds | None:
+    if a is None or b is None:
+        return a or b
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+def render(bounds: Bounds, data_type: DataType, prefix: int) -> tuple[str | None, str | None]:
+    """The bounds as JSON texts; ``None`` for one that JSON cannot hold exactly or, for a text, safely.
+
+    :param bounds: in the form of a footer: days, microseconds, unscaled decimals, UTF-8 bytes.
+    """
+    low, high = bounds
+    name = data_type.type
+    if name == "string":
+        return _text_bounds(low, high, prefix)
+    if isinstance(data_type, PrimitiveType) and data_type.is_decimal:
+        return _decimal(low, data_type.scale), _decimal(high, data_type.scale)
+    if name in ("float", "double"):
+        return _number(-0.0 if low == 0 else low), _number(0.0 if high == 0 else high)
+    write = _RENDERERS.get(name, str)
+    return write(low), write(high)
+
+
+def _number(value: float) -> str | None:
+    return repr(value) if math.isfinite(value) else None
+
+
+def _decimal(unscaled: int, scale: int) -> str:
+    """The exact numeral with the declared scale: JSON numbers may have any number of digits."""
+    digits = str(abs(unscaled)).rjust(scale + 1, "0")
+    sign = "-" if unscaled < 0 else ""
+    return f"{sign}{digits[: len(digits) - scale]}.{digits[len(digits) - scale :]}" if scale else sign + digits
+
+
+def _date(days: int) -> str | None:
+    number = days + 719163
+    return f'"{dt.date.fromordinal(number):%Y-%m-%d}"' if 1 <= number <= dt.date.max.toordinal() else None
+
+
+def _timestamp(micros: int, suffix: str = "Z") -> str | None:
+    """ISO 8601, cut to milliseconds as the reference does; readers allow for it."""
+    try:
+        value = _EPOCH + dt.timedelta(milliseconds=micros // 1000)
+    except OverflowError:
+        return None
+    return f'"{value.isoformat(timespec="milliseconds")}{suffix}"'
+
+
+_RENDERERS: dict[str, Callable[[int], str | None]] = {
+    "date": _date,
+    "timestamp": _timestamp,
+    "timestamp_ntz": lambda micros: _timestamp(micros, ""),
+}
+
+
+def _text_bounds(low: bytes, high: bytes, prefix: int) -> tuple[str | None, str | None]:
+    try:
+        first, last = low.decode(), high.decode()
+    except UnicodeDecodeError:
+        return None, None
+    upper = truncated_maximum(last, prefix)
+    return _json_text(first[: _fitting(first, prefix)]), None if upper is None else _json_text(upper)
+
+
+def truncated_maximum(text: str, prefix: int) -> str | None:
+    """A short text that is not below ``text``: its prefix and a character above the first one left out.
+
+    Lengths count UTF-16 units, as Java does. Characters U+10FFFF have none above them; past them the prefix grows to
+    twice its length, and then there is no short bound: ``None``.
+    """
+    kept = _fitting(text, prefix)
+    while kept < len(text):
+        if text[kept] != _LAST_CHARACTER:
+            return text[:kept] + ("\x7f" if text[kept] < "\x7f" else _LAST_CHARACTER)
+        kept += 1
+        if _units(text[:kept]) > 2 * prefix:
+            return None
+    return text
+
+
+def _fitting(text: str, units: int) -> int:
+    """How many characters of a text take at most so many UTF-16 units."""
+    if len(text) <= units // 2:
+        return len(text)
+    taken = 0
+    for index, character in enumerate(text):
+        taken += 2 if character > "\uffff" else 1
+        if taken > units:
+            return index
+    return len(text)
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def _json_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], value: str) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = value
+
+
+def _object(tree: dict[str, Any]) -> str:
+    parts = (f"{_json_text(k)}:{_object(v) if isinstance(v, dict) else v}" for k, v in tree.items())
+    return "{" + ",".join(parts) + "}"
