@@ -44,7 +44,7 @@ _OWN_OPTIONS = ("durability", "single_writer")
 class DeltaTable:
     """One version of a Delta table.
 
-    :param table_uri: a path or URL; see ``docs/storage.md`` for the schemes.
+    :param table_uri: a path or URL (see ``docs/storage.md`` for the schemes), or a ``storage.Store``.
     :param version: a number, ``"v12"``, a time as ``timestamp`` takes it; the newest by default.
     :param storage_options: credentials and settings of the storage under deltalake's keys; also ``durability``
         (``full``, or ``relaxed`` to skip fsync) and ``single_writer`` (``true`` to write where the storage cannot
@@ -510,6 +510,8 @@ def _open(
     filesystem: Any = None,
     credentials: Callable[[], Mapping[str, Any]] | None = None,
 ) -> Store:
+    if hasattr(table_uri, "put_if_absent"):
+        return table_uri  # type: ignore[return-value]
     options = dict(storage_options or {})
     own = {key: options.pop(key) for key in _OWN_OPTIONS if key in options}
     single = str(own.get("single_writer", "false")).lower() == "true"

@@ -65,6 +65,8 @@ class WriteSpec:
     memory_budget: int = DEFAULT_MEMORY_BUDGET
     unsafe_cast: bool = False
     task: tuple[int, int] = (0, 1)
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What the writer derives from the spec, kept for the next call; not part of the value."""
 
     @cached_property
     def partition_keys(self) -> tuple[str, ...]:
@@ -79,4 +81,4 @@ class WriteSpec:
         return tuple((f, p) for f, p in pairs if f.name not in self.partition_columns and f.type.type != "void")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__ if name != "derived"} | {"derived": {}}

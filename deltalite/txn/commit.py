@@ -74,6 +74,9 @@ class World:
     random: Callable[[], float] = random.random
 
 
+WORLD = World()
+
+
 @dataclass(frozen=True, slots=True)
 class Committed:
     """A version that is in the log for good. ``attempts`` counts the versions that were tried."""
@@ -92,7 +95,7 @@ def commit(
     :raises CommitOutcomeUnknown: nobody can tell; nothing may be deleted.
     :raises StorageError: the storage refused; nothing is visible.
     """
-    options, world = options or CommitOptions(), world or World()
+    options, world = options or CommitOptions(), world or WORLD
     _require_atomic(store)
     base, winners_seen = pending.base, 0
     for attempt in range(1, options.max_retries + 2):
@@ -130,7 +133,7 @@ def _put(
 ) -> Commit | None:
     """Put the body at its version and find out what became of it: ``None`` if it is there, else the winner."""
     deadline = world.monotonic() + options.unknown_budget_s
-    pause = 0.05
+    pause, put_before = 0.05, False
     while True:
         try:
             write.put_commit(store, version, body)
@@ -143,6 +146,8 @@ def _put(
             logger.warning("no definite answer for version %d: %s", version, error)
             answer = _read_back(store, version)
         except DeltaError:
+            if put_before:
+                raise _unknown(txn_id, version, "a first request went unanswered, a second one was refused") from None
             raise
         except BaseException as error:
             if _read_back_quietly(store, version, txn_id):
@@ -156,6 +161,7 @@ def _put(
             return None if answer.txn_id == txn_id else answer
         if world.monotonic() > deadline:
             raise _unknown(txn_id, version, "the storage gave no definite answer in time")
+        put_before = True
         world.sleep(pause * (0.5 + world.random()))
         pause = min(pause * 2, 2.0)
 

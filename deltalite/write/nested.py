@@ -67,7 +67,7 @@ def list_converter(arrow: pa.DataType, change: Convert | None) -> Convert | None
     def convert(array: Any) -> Any:
         if not pa.types.is_list(arrow):
             array = pc.cast(array, pa.list_(arrow.value_field))
-        array = _compact(array)
+        array = compact(array)
         values = change(array.values)
         return _with_children(pa.list_(values.type), array, [values])
 
@@ -80,7 +80,7 @@ def map_converter(keys: Convert | None, values: Convert | None) -> Convert | Non
         return None
 
     def convert(array: Any) -> Any:
-        array = _compact(array)
+        array = compact(array)
         k = keys(array.keys) if keys else array.keys
         v = values(array.items) if values else array.items
         entries = pa.StructArray.from_arrays([k, v], fields=[pa.field("key", k.type, False), pa.field("value", v.type)])
@@ -112,7 +112,7 @@ def struct_converter(
     return convert
 
 
-def _compact(array: Any) -> Any:
+def compact(array: Any) -> Any:
     """The same lists without an offset, and with nothing hidden below a null list."""
     if array.null_count:
         every_row = np.arange(len(array), dtype=np.int64)

@@ -253,7 +253,7 @@ def _decimal(unscaled: int, scale: int) -> str:
 
 def _date(days: int) -> str | None:
     number = days + 719163
-    return f'"{dt.date.fromordinal(number):%Y-%m-%d}"' if 1 <= number <= dt.date.max.toordinal() else None
+    return f'"{dt.date.fromordinal(number).isoformat()}"' if 1 <= number <= dt.date.max.toordinal() else None
 
 
 def _timestamp(micros: int, suffix: str = "Z") -> str | None:

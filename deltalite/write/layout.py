@@ -1,0 +1,126 @@
+"""How a table's rows lie in its data files: what is derived from a WriteSpec once and used for every batch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from deltalite.exceptions import InvalidArgumentError, UnsupportedTypeError
+from deltalite.model.arrow import type_to_arrow
+from deltalite.model.types import ArrayType, DataType, Field, MapType, StructType
+from deltalite.model.write_spec import WriteSpec
+from deltalite.write import nested
+from deltalite.write.stats import Leaf, leaves
+
+FIELD_ID = b"PARQUET:field_id"
+_SUFFIXES = {"none": "", "gzip": ".gz", "lz4": ".lz4raw", "lz4_raw": ".lz4raw", "brotli": ".br"}
+
+
+class Layout:
+    """The data files of one WriteSpec.
+
+    :raises UnsupportedTypeError: for ``void`` inside arrays or maps, and structs of nothing else (PROTOCOL.md has no
+        Parquet form for them).
+    """
+
+    def __init__(self, spec: WriteSpec) -> None:
+        self.spec = spec
+        pairs = spec.data_fields
+        if not pairs:
+            raise InvalidArgumentError(
+                "no column is left for the data files: all columns are partition columns or of type void",
+                hint="partition by fewer columns",
+            )
+        for f, _ in pairs:
+            _check_void(f.type, f.name)
+        self.columns = [f.name for f, _ in pairs]
+        self.fields = [p for _, p in pairs]
+        self.file_schema = pa.schema([file_field(p) for p in self.fields])
+        self._convert = [_without_void(f.type) for f, _ in pairs]
+        self.stats: tuple[Leaf, ...] = leaves(self.fields, spec.stats_columns)
+        codec = spec.parquet.compression.lower()
+        self.suffix = f"{_SUFFIXES.get(codec, '.' + codec)}.parquet"
+
+    @cached_property
+    def leaf_names(self) -> list[tuple[str, tuple[int, ...] | None]]:
+        """The leaf columns of the file by dotted path, with the way to their values; ``None`` below arrays and maps."""
+        return [leaf for i, f in enumerate(self.file_schema) for leaf in _leaf_names(f, f.name, (i,))]
+
+    def file_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The columns of a batch that go into the file, under their physical names and with field ids."""
+        arrays = [batch.column(name) for name in self.columns]
+        arrays = [convert(a) if convert else a for a, convert in zip(arrays, self._convert, strict=True)]
+        plain = pa.RecordBatch.from_arrays(arrays, names=self.file_schema.names)
+        return nested.relabel(plain, self.file_schema)
+
+
+def layout_of(spec: WriteSpec) -> Layout:
+    """The layout of a spec, derived once per spec object."""
+    found = spec.derived.get("layout")
+    if found is None:
+        found = spec.derived["layout"] = Layout(spec)
+    return found
+
+
+def file_field(f: Field) -> pa.Field:
+    """A physical field as it lies in a file: nullable throughout, so that a file fits every later schema."""
+    field_id = f.metadata.get("parquet.field.id", f.metadata.get("delta.columnMapping.id"))
+    metadata = None if field_id is None else {FIELD_ID: str(field_id).encode()}
+    return pa.field(f.name, _file_type(f.type), True, metadata)
+
+
+def _file_type(data_type: DataType) -> pa.DataType:
+    if isinstance(data_type, StructType):
+        return pa.struct([file_field(f) for f in data_type.fields if f.type.type != "void"])
+    if isinstance(data_type, ArrayType):
+        return pa.list_(pa.field("element", _file_type(data_type.element_type)))
+    if isinstance(data_type, MapType):
+        key = pa.field("key", _file_type(data_type.key_type), False)
+        return pa.map_(key, pa.field("value", _file_type(data_type.value_type)))
+    return type_to_arrow(data_type)
+
+
+def _check_void(data_type: DataType, path: str) -> None:
+    if isinstance(data_type, StructType):
+        if all(f.type.type == "void" for f in data_type.fields):
+            raise UnsupportedTypeError(f"column {path!r} is a struct without a storable field", column=path)
+        for f in data_type.fields:
+            _check_void(f.type, f"{path}.{f.name}")
+    elif isinstance(data_type, (ArrayType, MapType)):
+        parts = (
+            [data_type.element_type] if isinstance(data_type, ArrayType) else [data_type.key_type, data_type.value_type]
+        )
+        for part in parts:
+            if part.type == "void":
+                raise UnsupportedTypeError(
+                    f"column {path!r} has elements of type void, which Parquet cannot store",
+                    hint="give the elements a type",
+                    column=path,
+                )
+            _check_void(part, path)
+
+
+def _without_void(data_type: DataType) -> nested.Convert | None:
+    """The step that drops void fields of structs, ``None`` where there are none."""
+    if not isinstance(data_type, StructType):
+        return None
+    children: list[tuple[int | None, nested.Convert | None]] = [
+        (i, _without_void(f.type)) for i, f in enumerate(data_type.fields) if f.type.type != "void"
+    ]
+    return nested.struct_converter(children, _file_type(data_type), len(data_type.fields))
+
+
+def _leaf_names(f: pa.Field, path: str, place: tuple[int, ...] | None) -> list[tuple[str, Any]]:
+    t = f.type
+    if pa.types.is_struct(t):
+        parts = [t.field(i) for i in range(t.num_fields)]
+        inside = [None if place is None else (*place, i) for i in range(t.num_fields)]
+        return [leaf for p, i in zip(parts, inside, strict=True) for leaf in _leaf_names(p, f"{path}.{p.name}", i)]
+    if pa.types.is_map(t):
+        keys = _leaf_names(t.key_field, f"{path}.key_value.key", None)
+        return keys + _leaf_names(t.item_field, f"{path}.key_value.value", None)
+    if pa.types.is_list(t):
+        return _leaf_names(t.value_field, f"{path}.list.element", None)
+    return [(path, place)]

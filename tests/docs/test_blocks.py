@@ -1,0 +1,54 @@
+"""Every code block of the README and of docs/ runs: Python as one session per page, `deltalite` commands after it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import warnings
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LANGUAGES = {"python", "console", "sh", "text", "toml", "sql", "json"}
+
+
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    return [(m[1], m[2].strip(), m[3]) for m in BLOCK.finditer(page.read_text())]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for language, note, text in blocks(page):
+        assert language in LANGUAGES, f"{page.name}: what is a {language!r} block?"
+        if note.startswith("no-run"):
+            assert len(note) > len("no-run: "), f"{page.name}: say why a block does not run"
+        elif language == "python":
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                exec(compile(text, str(page), "exec"), namespace)
+        elif language == "console":
+            run(text)
+
+
+def run(text: str) -> None:
+    from deltalite.cli import main
+
+    for line in text.splitlines():
+        if not line.startswith("$ "):
+            continue
+        command, *arguments = shlex.split(line[2:])
+        if command == "deltalite":
+            done = CliRunner().invoke(main, arguments)
+            assert done.exit_code == 0, f"{line}\n{done.output}"
+
+
+def test_links_between_pages_resolve() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
