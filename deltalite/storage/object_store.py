@@ -19,7 +19,7 @@ from deltalite.storage.credentials import CredentialSource
 from deltalite.storage.options import public_options
 from deltalite.storage.remote_files import open_ranges
 from deltalite.storage.s3_client import IDEMPOTENT, UNANSWERED_ONLY_IF_BUSY, RequestFailed, S3Client
-from deltalite.storage.s3_config import s3_config
+from deltalite.storage.s3_config import conditional_put_obstacle
 from deltalite.storage.s3_errors import Kind, Verdict
 from deltalite.storage.s3_upload import S3Output
 from deltalite.storage.single_writer import SingleWriter
@@ -36,7 +36,7 @@ T = TypeVar("T")
 _DELETE_BATCH = 1000  # the most that one DeleteObjects takes
 
 
-class _Truncated(Exception):
+class IncompleteReply(Exception):
     """A reply that is not what was asked for, though no error."""
 
 
@@ -74,7 +74,7 @@ class S3Store:
         self._source = CredentialSource(options or {}, credentials)
         self._client = S3Client(self._source)
         self._single_writer, self._pickle_secrets = single_writer, pickle_secrets
-        obstacle = s3_config(self._source.static).not_conditional
+        obstacle = conditional_put_obstacle(self._source.static)
         self.atomic_put = obstacle is None
         self._alone = SingleWriter(self.root, obstacle or "", single_writer or self.atomic_put)
 
@@ -113,7 +113,7 @@ class S3Store:
             async with reply["Body"] as body:
                 data = await body.read()
             if len(data) != reply.get("ContentLength", len(data)):
-                raise _Truncated(f"{len(data)} of {reply['ContentLength']} bytes arrived")
+                raise IncompleteReply(f"{len(data)} of {reply['ContentLength']} bytes arrived")
             return data
 
         data = self._do("read", path, request)
@@ -158,7 +158,7 @@ class S3Store:
         async def request(fs: Any) -> dict[str, Any]:
             reply = await fs._call_s3("list_objects_v2", **arguments)
             if "IsTruncated" not in reply:
-                raise _Truncated("the listing is incomplete")
+                raise IncompleteReply("the listing is incomplete")
             return reply
 
         while True:
@@ -198,7 +198,7 @@ class S3Store:
             return
         except RequestFailed as failed:
             verdict = failed.verdict
-        if verdict.kind == "taken":
+        if verdict.kind == "taken" or (verdict.kind == "busy" and self.head(path) is not None):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), f"{self.root}/{path}")
         if verdict.kind in ("unknown", "busy"):
             raise AmbiguousPut(f"creating {path!r} ended without an answer: {verdict.reason}")
@@ -244,7 +244,7 @@ class S3Store:
         async def request(fs: Any) -> None:
             reply = await fs._call_s3("put_object", Bucket=self._bucket, Key=key, Body=body, **condition)
             if not reply.get("ETag"):  # success in the status, an error in the body
-                raise _Truncated("the server's answer is no acknowledgement")
+                raise IncompleteReply("the server's answer is no acknowledgement")
 
         return request
 
@@ -265,9 +265,9 @@ class S3Store:
     def _error(self, action: str, path: str, verdict: Verdict) -> StorageError | FileNotFoundError:
         if verdict.kind == "missing":
             return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.root}/{path}")
-        return refusal(
-            action, f"{self.root}/{path}", verdict.reason, hint=verdict.hint, transient=verdict.transient, code=verdict.code
-        )
+        reason = f"it changed while it was read ({verdict.code})" if verdict.kind == "taken" else verdict.reason
+        where = f"{self.root}/{path}"
+        return refusal(action, where, reason, hint=verdict.hint, transient=verdict.transient, code=verdict.code)
 
 
 def _milliseconds(moment: Any) -> int:
@@ -277,6 +277,4 @@ def _milliseconds(moment: Any) -> int:
 def _reopen(
     url: str, options: dict[str, Any], credentials: Callable[[], Any] | None, single_writer: bool, pickle_secrets: bool
 ) -> S3Store:
-    return S3Store(
-        url, options, credentials=credentials, single_writer=single_writer, pickle_secrets=pickle_secrets
-    )
+    return S3Store(url, options, credentials=credentials, single_writer=single_writer, pickle_secrets=pickle_secrets)

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from deltalite.exceptions import InvalidArgumentError
-from deltalite.storage.redact import is_secret_name
+from deltalite.storage.redact import is_secret_name, redact
 
 __all__ = ["OptionSet", "azure_options", "gcs_options", "local_options", "parse_bool", "public_options", "s3_options"]
 
@@ -87,12 +87,16 @@ def parse_bool(value: Any, name: str) -> bool:
 
 
 def public_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that may be pickled: no credentials, and only plain values."""
-    return {
-        key: value
-        for key, value in options.items()
-        if not is_secret_name(key) and isinstance(value, (str, bool, int, float)) and "@" not in str(value)
-    }
+    """The options that may be pickled: no credentials, and plain values only, dictionaries of such included."""
+    public: dict[str, Any] = {}
+    for key, value in options.items():
+        if is_secret_name(key):
+            continue
+        if isinstance(value, Mapping):
+            public[key] = public_options(value)
+        elif isinstance(value, (str, bool, int, float)) and redact(str(value)) == str(value):
+            public[key] = value
+    return public
 
 
 def _text(value: Any) -> str:
@@ -144,8 +148,18 @@ _S3 = _Backend(
         "sse_customer_key_base64": (),
     },
     frozenset(
-        "client_kwargs config_kwargs s3_additional_kwargs use_ssl default_block_size max_concurrency "
-        "fixed_upload_size version_aware cache_regions session".split()
+        [
+            "client_kwargs",
+            "config_kwargs",
+            "s3_additional_kwargs",
+            "use_ssl",
+            "default_block_size",
+            "max_concurrency",
+            "fixed_upload_size",
+            "version_aware",
+            "cache_regions",
+            "session",
+        ]
     ),
     {
         **_CLIENT_IGNORED,
@@ -179,7 +193,7 @@ _GCS = _Backend(
         "token": (),
         "bearer_token": (),
     },
-    frozenset("access consistency cache_timeout session_kwargs requester_pays default_location".split()),
+    frozenset(["access", "consistency", "cache_timeout", "session_kwargs", "requester_pays", "default_location"]),
     {**_CLIENT_IGNORED, "bucket": "the URL names the bucket", "bucket_name": "the URL names the bucket"},
 )
 
@@ -200,7 +214,7 @@ _AZURE = _Backend(
         "skip_signature": ("anon", "anonymous"),
         "use_emulator": ("use_azure_emulator",),
     },
-    frozenset("credential location_mode request_session blocksize max_concurrency socket_timeout".split()),
+    frozenset(["credential", "location_mode", "request_session", "blocksize", "max_concurrency", "socket_timeout"]),
     {
         **_CLIENT_IGNORED,
         "container_name": "the URL names the container",

@@ -115,9 +115,7 @@ class S3Client:
         try:
             from s3fs import S3FileSystem
         except ImportError:
-            raise StorageError(
-                "s3:// needs s3fs", hint="pip install 'deltalite[s3]'", transient=False
-            ) from None
+            raise StorageError("s3:// needs s3fs", hint="pip install 'deltalite[s3]'", transient=False) from None
         config = s3_config(self._source.options())
         self._attempts = config.attempts
         try:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from deltalite.exceptions import InvalidArgumentError, StorageError
 from deltalite.storage.options import OptionSet, s3_options
 
-__all__ = ["S3Config", "s3_config"]
+__all__ = ["S3Config", "conditional_put_obstacle", "s3_config"]
 
 DEFAULT_ATTEMPTS = 5
 
@@ -36,8 +36,6 @@ class S3Config:
     arguments: dict[str, Any]
     attempts: int
     """How often a request that may be repeated is sent."""
-    not_conditional: str | None
-    """Why conditional puts may not be used, if so."""
 
 
 def s3_config(options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> S3Config:
@@ -47,11 +45,7 @@ def s3_config(options: Mapping[str, Any], environment: Mapping[str, str] = os.en
 
     :raises StorageError: plain HTTP to another machine without ``allow_http``.
     """
-    found = s3_options(options)
-    for name, variables in _ENVIRONMENT.items():
-        value = next((environment[variable] for variable in variables if environment.get(variable)), None)
-        if value is not None:
-            found.known.setdefault(name, value)
+    found = _complete(s3_options(options), environment)
     known = found.known
     _refuse_plain_http(found)
 
@@ -67,14 +61,39 @@ def s3_config(options: Mapping[str, Any], environment: Mapping[str, str] = os.en
     if found.flag("request_payer"):
         arguments["requester_pays"] = True
     client = dict(arguments.get("client_kwargs") or {})
+    client.pop("endpoint_url", None)
     if "region" in known:
-        client.setdefault("region_name", known["region"])
+        client["region_name"] = known["region"]
     arguments["client_kwargs"] = client
     arguments["config_kwargs"] = _client_config(found, dict(arguments.get("config_kwargs") or {}))
     arguments["s3_additional_kwargs"] = {**_encryption(found), **(arguments.get("s3_additional_kwargs") or {})}
     arguments.update(use_listings_cache=False, skip_instance_cache=True, default_cache_type="none")
     arguments.update(version_aware=False)
-    return S3Config(arguments, _attempts(known), _why_not_conditional(known))
+    return S3Config(arguments, _attempts(known))
+
+
+def conditional_put_obstacle(options: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> str | None:
+    """Why the options forbid to rely on conditional puts, as a clause; ``None`` when they do not."""
+    known = _complete(s3_options(options), environment).known
+    conditional = known.get("conditional_put", "etag").lower()
+    if conditional not in ("etag", "true", "on"):
+        return f"the storage option conditional_put is {conditional!r}"
+    locking = known.get("locking_provider", "none").lower()
+    if locking not in ("none", ""):
+        return f"the other writers use the lock provider {locking!r}, which does not see conditional puts"
+    return None
+
+
+def _complete(found: OptionSet, environment: Mapping[str, str]) -> OptionSet:
+    for name, variables in _ENVIRONMENT.items():
+        value = next((environment[variable] for variable in variables if environment.get(variable)), None)
+        if value is not None:
+            found.known.setdefault(name, value)
+    client = found.passed.get("client_kwargs") or {}
+    for name in ("endpoint_url", "region_name"):
+        if client.get(name):
+            found.known.setdefault(name.removesuffix("_name"), client[name])
+    return found
 
 
 def _refuse_plain_http(found: OptionSet) -> None:
@@ -138,16 +157,6 @@ def _attempts(known: Mapping[str, str]) -> int:
         return 1 + max(0, int(known["max_retries"]))
     except ValueError:
         raise InvalidArgumentError(f"storage option max_retries is not a number: {known['max_retries']!r}") from None
-
-
-def _why_not_conditional(known: Mapping[str, str]) -> str | None:
-    conditional = known.get("conditional_put", "etag").lower()
-    if conditional not in ("etag", "true", "on"):
-        return f"the storage option conditional_put is {conditional!r}"
-    locking = known.get("locking_provider", "none").lower()
-    if locking not in ("none", ""):
-        return f"the other writers use the lock provider {locking!r}, which does not see conditional puts"
-    return None
 
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|secs|seconds?|m|min|mins|minutes?)?")

@@ -9,13 +9,18 @@ __all__ = ["Verdict", "judge"]
 
 Kind = Literal["missing", "taken", "busy", "expired", "refused", "unknown"]
 
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "InvalidToken"})
-_BUSY = frozenset({"ConditionalRequestConflict", "OperationAborted", "SlowDown", "Throttling", "ThrottlingException",
-                   "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable"})  # fmt: skip
+_EXPIRED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired", "InvalidToken"}
+)
+_BUSY = frozenset({
+    "ConditionalRequestConflict", "OperationAborted", "SlowDown", "Throttling", "ThrottlingException",
+    "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable",
+})  # fmt: skip
 _UNREACHED = frozenset({
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ParamValidationError",
-    "ProfileNotFound", "NoRegionError", "InvalidConfigError", "UnknownEndpointError", "InvalidEndpointConfigurationError",
-    "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "ConfigParseError", "ConfigNotFound",
+    "ProfileNotFound", "NoRegionError", "InvalidConfigError", "UnknownEndpointError", "TokenRetrievalError",
+    "InvalidEndpointConfigurationError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "ConfigParseError",
+    "ConfigNotFound",
 })  # fmt: skip
 """Exceptions of botocore that arise before anything is sent."""
 
@@ -79,6 +84,6 @@ def _judge_answer(response: dict) -> Verdict:
         return Verdict("refused", reason, code, hint)
     if status == 404:
         return Verdict("missing", reason, code, hint)
-    if code in ("NotImplemented", "MethodNotAllowed") or 300 <= status < 500 and code != "RequestTimeout":
+    if code in ("NotImplemented", "MethodNotAllowed") or (300 <= status < 500 and code != "RequestTimeout"):
         return Verdict("refused", reason, code, hint)
     return Verdict("unknown", reason, code, hint)  # 5xx, an error under a 200, a timeout reported by the server

@@ -16,6 +16,8 @@ from deltalite.storage.redact import redact
 __all__ = ["Location", "normalise_url", "split_url"]
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.S)  # one letter is a Windows drive
+_CHAINED = re.compile(r"[a-z][a-z0-9+.-]+::", re.I)
+_ONE_SLASH = re.compile(r"(?P<scheme>s3a?|gs|gcs|abfss?|az|https?|hdfs|dbfs|memory|sftp|ftp):/(?!/)", re.I)
 _ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "local": "file"}
 
 
@@ -48,6 +50,7 @@ def split_url(url: str | os.PathLike[str]) -> Location:
     if match is None:
         if text.lower().startswith("file:/"):  # the short form that Java writes
             return Location("file", _from_file_url(text[5:]))
+        _refuse_near_urls(text)
         return Location("file", os.path.abspath(os.path.expanduser(text)))
     scheme = match["scheme"].lower()
     scheme = _ALIASES.get(scheme, scheme)
@@ -60,6 +63,22 @@ def normalise_url(url: str | os.PathLike[str]) -> str:
     """The one spelling of a table's place, with credentials masked; touches no storage. See :class:`Location`."""
     location = split_url(url)
     return location.path if location.scheme == "file" else redact(location.url)
+
+
+def _refuse_near_urls(text: str) -> None:
+    """What looks like a URL must not become a directory of that name."""
+    if _CHAINED.match(text):
+        raise StorageError(
+            f"{redact(text)!r} chains file systems; a table needs the last one itself",
+            hint="open that file system and pass it as filesystem=",
+            transient=False,
+        )
+    if near := _ONE_SLASH.match(text):
+        raise StorageError(
+            f"{redact(text)!r} is neither a URL nor a plausible path",
+            hint=f"write {near['scheme']}://, or ./{text} for a directory of that name",
+            transient=False,
+        )
 
 
 def _from_file_url(rest: str) -> str:
