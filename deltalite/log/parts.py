@@ -15,7 +15,7 @@ from deltalite.log import parsed
 from deltalite.model.actions import Action, AddFile, RemoveFile
 from deltalite.model.arrow import mask_array
 from deltalite.model.codec import ACTIONS, decode_commit, decode_value
-from deltalite.model.files import ADD_SCHEMA, REMOVE_SCHEMA, add_table, remove_table
+from deltalite.model.files import ADD_SCHEMA, REMOVE_SCHEMA, add_table, remove_table, struct_leaf
 from deltalite.storage.base import Store
 
 T = TypeVar("T")
@@ -137,11 +137,11 @@ class _ParquetPart:
             if found is None:
                 return None
             kind = found.type
-        return guarded(self._name, lambda: self._leaf(path, kind))
+        return guarded(self._name, lambda: self._leaf(path))
 
-    def _leaf(self, path: Sequence[str], kind: pa.DataType) -> pa.ChunkedArray:
+    def _leaf(self, path: Sequence[str]) -> pa.ChunkedArray:
         rows = self._file.read(columns=[".".join(("add", *path))], use_threads=False).column("add")
-        return pa.chunked_array([_descend(chunk, path) for chunk in _present(rows)], kind)
+        return struct_leaf(pa.chunked_array(list(_present(rows)), rows.type), path)
 
     def _with_stats_text(self, stats: pa.ChunkedArray) -> pa.ChunkedArray:
         """The statistics of files that have them as columns only, as text."""
@@ -198,13 +198,6 @@ def _present(rows: pa.ChunkedArray) -> Iterator[pa.StructArray]:
             yield chunk.filter(mask_array(valid))
         else:
             yield from (chunk.slice(start, stop - start) for start, stop in runs.tolist())
-
-
-def _descend(rows: pa.StructArray, path: Sequence[str]) -> pa.Array:
-    """A leaf, null wherever one of the structs around it is."""
-    for name in path:
-        rows = pc.struct_field(rows, [rows.type.get_field_index(name)])
-    return rows
 
 
 def _plain(value: Any, kind: pa.DataType) -> Any:

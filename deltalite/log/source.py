@@ -80,8 +80,12 @@ class CheckpointSource:
     def tombstones(self) -> pa.Table:
         return pa.concat_tables(_in_parallel(lambda part: part.removes(), self._parts))
 
-    @cached_property
+    @property
     def parsed_columns(self) -> frozenset[str]:
+        return self._parsed_columns
+
+    @cached_property
+    def _parsed_columns(self) -> frozenset[str]:
         found = set()
         for name in parsed.COLUMNS:
             kinds = {part.parsed_type(name) for part in self._parts_with_adds}
@@ -98,8 +102,8 @@ class CheckpointSource:
     def leaf(self, path: tuple[str, ...]) -> pa.ChunkedArray | None:
         if path[0] not in self.parsed_columns:
             return None
-        found = _in_parallel(lambda part: part.leaf(path), self._parts_with_adds)
-        return None if found[0] is None else _joined(found, found[0].type)
+        found = [leaf for leaf in _in_parallel(lambda part: part.leaf(path), self._parts_with_adds) if leaf is not None]
+        return _joined(found, found[0].type) if found else None  # all parts have the same type, so all or none
 
     def _type(self, column: str) -> Any:
         if column in ADD_SCHEMA.names:

@@ -90,6 +90,10 @@ class FileSource(Protocol):
         """One of the parsed columns, of the source's type, made of the text that later adds carry."""
         ...
 
+    def leaf(self, path: tuple[str, ...]) -> pa.ChunkedArray | None:
+        """One leaf below a parsed column, ``None`` where there is none."""
+        ...
+
 
 class EmptySource:
     """The base of a table whose log starts with its first commit."""
@@ -104,6 +108,9 @@ class EmptySource:
 
     def parse(self, column: str, adds: pa.Table) -> pa.ChunkedArray:
         raise KeyError(column)
+
+    def leaf(self, path: tuple[str, ...]) -> pa.ChunkedArray | None:
+        return None
 
 
 Segment = tuple[FileSource, tuple[Commit, ...]]
@@ -126,6 +133,7 @@ class FileSet:
         self._former: _State | None = None
         self._state: _State | None = None
         self._columns: dict[str, pa.ChunkedArray] = {}
+        self._leaves: dict[tuple[str, ...], pa.ChunkedArray | None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a FileSet belongs to its process; send the table's handle or a scan plan instead")
@@ -150,6 +158,15 @@ class FileSet:
         """Which of ``stats_parsed`` and ``partitionValues_parsed`` :meth:`table` has."""
         return self._resolved().base.parsed_columns
 
+    def leaf(self, *path: str) -> pa.ChunkedArray | None:
+        """One leaf of a parsed column, such as ``("stats_parsed", "minValues", "a")``, decoded without its neighbours.
+
+        ``None`` where the log does not have it as a column; rows are those of :meth:`table`.
+        """
+        if path not in self._leaves:
+            self._leaves[path] = self._resolved().leaf(path)
+        return self._leaves[path]
+
     def tombstones(self) -> pa.Table:
         """Every tombstone that the log still holds, as ``REMOVE_SCHEMA``; expired ones too."""
         return self._resolved().tombstones()
@@ -162,23 +179,29 @@ class FileSet:
     def advance(self, commit: Commit, partition_keys: Sequence[str] | None = None) -> FileSet:
         """The files of the next version; what is loaded already is not read again."""
         keys = self._partition_keys if partition_keys is None else tuple(partition_keys)
+        load, former = self._load, self._former  # before the state: another thread may be about to resolve it
         if self._state is None:
-            found = FileSet(self._load, keys, (*self._extra, commit))
-            found._former = self._former
+            found = FileSet(load, keys, (*self._extra, commit))
+            found._former = former
         else:
-            found = FileSet(self._load, keys, (commit,))
+            found = FileSet(_resolved_already, keys, (commit,))
             found._former = self._state
         return found
 
     def _resolved(self) -> _State:
+        load, former = self._load, self._former
         if self._state is None:
-            if self._former is not None:
-                self._state = self._former.followed_by(_Tail.of(self._extra, self._partition_keys))
+            if former is not None:
+                self._state = former.followed_by(_Tail.of(self._extra, self._partition_keys))
             else:
-                base, commits = self._load()
+                base, commits = load()
                 self._state = _State(base, _Tail.of((*commits, *self._extra), self._partition_keys))
-            self._former = None
+            self._load, self._former = _resolved_already, None
         return self._state
+
+
+def _resolved_already() -> Segment:
+    raise AssertionError("a file set that has its state needs no load")
 
 
 class _State:
@@ -188,6 +211,7 @@ class _State:
         self.base = base
         self._tail = tail
         self._live = live
+        self._parsed_tail: dict[str, pa.ChunkedArray] = {}
 
     def followed_by(self, later: _Tail) -> _State:
         if later.keys is None:
@@ -200,17 +224,31 @@ class _State:
 
     def columns(self, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         below, above = self.base.adds(names), self._tail.adds
+        found = {}
+        for name in names:
+            added = None
+            if above.num_rows:
+                added = above.column(name) if name in ADD_SCHEMA.names else self._parsed(name)
+            found[name] = self._joined(below.column(name), added)
+        return found
+
+    def leaf(self, path: tuple[str, ...]) -> pa.ChunkedArray | None:
+        below = self.base.leaf(path)
+        if below is None:
+            return None
+        added = struct_leaf(self._parsed(path[0]), path[1:]) if self._tail.adds.num_rows else None
+        return self._joined(below, added)
+
+    def _joined(self, below: pa.ChunkedArray, above: pa.ChunkedArray | None) -> pa.ChunkedArray:
         live = self._base_live()
         if live is not None and not live.all():
             below = below.filter(mask_array(live))
-        found = {}
-        for name in names:
-            column = below.column(name)
-            if above.num_rows:
-                added = above.column(name) if name in ADD_SCHEMA.names else self.base.parse(name, above)
-                column = pa.chunked_array([*column.chunks, *added.chunks], column.type)
-            found[name] = column
-        return found
+        return below if above is None else pa.chunked_array([*below.chunks, *above.chunks], below.type)
+
+    def _parsed(self, column: str) -> pa.ChunkedArray:
+        if column not in self._parsed_tail:
+            self._parsed_tail[column] = self.base.parse(column, self._tail.adds)
+        return self._parsed_tail[column]
 
     def tombstones(self) -> pa.Table:
         old = self.base.tombstones()
@@ -388,6 +426,16 @@ def _to_numpy(values: Any) -> np.ndarray:
         parts = [_to_numpy(chunk) for chunk in values.chunks]
         return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
     return values.to_numpy(zero_copy_only=False)
+
+
+def struct_leaf(structs: pa.ChunkedArray, path: Sequence[str]) -> pa.ChunkedArray:
+    """A leaf of a column of structs, null wherever one of the structs around it is."""
+    kind = structs.type
+    at = []
+    for name in path:
+        at.append(kind.get_field_index(name))
+        kind = kind.field(at[-1]).type
+    return pa.chunked_array([pc.struct_field(chunk, at) for chunk in structs.chunks], kind)
 
 
 # -- commits to columns ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,15 @@ class Totals:
     size_in_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class CommitMark:
+    """What a commit file is recognised by later: size in bytes, and modification time or CRC-32 where it is known."""
+
+    size: int
+    modified_ms: int | None = None
+    crc32: int | None = None
+
+
 class LazyMapping(Mapping):  # type: ignore[type-arg]
     """A mapping whose content is read on first use."""
 
@@ -27,15 +37,20 @@ class LazyMapping(Mapping):  # type: ignore[type-arg]
         self._load = load
         self._found: Mapping | None = None  # type: ignore[type-arg]
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether looking something up costs nothing."""
+        return self._found is not None
+
     def _content(self) -> Mapping:  # type: ignore[type-arg]
         if self._found is None:
             self._found = self._load()
         return self._found
 
-    def __getitem__(self, key: str):  # noqa: ANN204
+    def __getitem__(self, key: str):
         return self._content()[key]
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self):
         return iter(self._content())
 
     def __len__(self) -> int:
@@ -49,7 +64,8 @@ class Snapshot:
     ``transactions`` maps application ids to their newest ``SetTransaction``, ``domains`` names to live
     ``DomainMetadata``. ``timestamp`` is the version's time in milliseconds since 1970 (in-commit where the table has
     it, else the file's). ``totals`` is ``None`` where counting would mean loading the file list.
-    ``checkpoint_version`` is the newest checkpoint known below, or ``None``.
+    ``checkpoint_version`` is the newest checkpoint known below, or ``None``. ``mark`` recognises the version's commit
+    file, so that a table dropped and created anew under the same path is noticed.
     """
 
     version: int
@@ -60,6 +76,7 @@ class Snapshot:
     timestamp: int
     totals: Totals | None = None
     checkpoint_version: int | None = None
+    mark: CommitMark | None = None
 
     def advance(self, commit: Commit, partition_keys: Callable[[TableConfig], Sequence[str]]) -> Snapshot:
         """The next version, from its commit.
@@ -90,6 +107,7 @@ class Snapshot:
             domains=_merged(self.domains, domains) if domains else self.domains,
             timestamp=in_commit if in_commit is not None else commit.modified_ms,
             totals=None,
+            mark=CommitMark(len(commit.data), None, zlib.crc32(commit.data)),
         )
 
     @classmethod
