@@ -23,7 +23,6 @@ class ParquetOptions:
     :param row_group_rows: rows of a row group at most.
     :param statistics_off: leaf columns whose Parquet statistics are left out; the log's are written all the same.
     :param dictionary: whether a leaf column is dictionary-encoded; for those not named, a sample of the data decides.
-    :param dictionary_default: the choice for all columns that ``dictionary`` does not name, ``None`` to sample.
     :param encodings: encodings of leaf columns (by their dotted physical path) instead of plain or dictionary.
     :param writer: further keyword arguments of ``pyarrow.parquet.ParquetWriter``.
     """
@@ -32,7 +31,6 @@ class ParquetOptions:
     row_group_rows: int = DEFAULT_ROW_GROUP_ROWS
     statistics_off: tuple[str, ...] = ()
     dictionary: Mapping[str, bool] = field(default_factory=dict)
-    dictionary_default: bool | None = None
     encodings: Mapping[str, str] = field(default_factory=dict)
     writer: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,6 +49,7 @@ class WriteSpec:
     :param target_file_size: bytes after which a file is finished and the next one begun.
     :param memory_budget: bytes of rows that may wait for their row group; beyond, they go to a temporary file.
     :param unsafe_cast: convert values to the table's types even where that loses something.
+    :param txn_id: the transaction that the files are for; part of their names.
     :param task: (index, count) of the worker among those that write for one commit.
     """
 
@@ -64,6 +63,7 @@ class WriteSpec:
     parquet: ParquetOptions = field(default_factory=ParquetOptions)
     memory_budget: int = DEFAULT_MEMORY_BUDGET
     unsafe_cast: bool = False
+    txn_id: str = ""
     task: tuple[int, int] = (0, 1)
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What the writer derives from the spec, kept for the next call; not part of the value."""

@@ -151,7 +151,7 @@ def _use_dictionary(
     chosen = layout.spec.parquet
     if name in chosen.encodings:
         return False
-    wanted = chosen.dictionary.get(name, chosen.dictionary_default)
+    wanted = chosen.dictionary.get(name)
     if wanted is not None:
         return wanted
     if place is None or sample[0].num_rows < 1000:

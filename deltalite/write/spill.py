@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 
@@ -33,12 +33,10 @@ class _Waiting:
 class Waiting:
     """The rows of all partitions that have no row group yet.
 
-    :param schema: of the rows.
     :param budget: bytes to hold in memory.
     """
 
-    def __init__(self, schema: pa.Schema, budget: int) -> None:
-        self._schema = schema
+    def __init__(self, budget: int) -> None:
         self._budget = budget
         self._by_key: dict[Key, _Waiting] = {}
         self._held = 0
@@ -107,7 +105,7 @@ class Waiting:
     def _write(self, rows: pa.RecordBatch) -> tuple[int, int]:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="deltalite-")  # noqa: SIM115 (closed in close())
-        message = rows.serialize(options=_COMPRESSED)
+        message = _serialise(rows)
         place = (self._end, message.size)
         self._file.seek(self._end)
         self._file.write(message)
@@ -117,10 +115,10 @@ class Waiting:
     def _read(self, offset: int, length: int) -> pa.RecordBatch:
         assert self._file is not None
         self._file.seek(offset)
-        return pa.ipc.read_record_batch(pa.py_buffer(self._file.read(length)), self._schema)
+        return pa.ipc.open_stream(pa.py_buffer(self._file.read(length))).read_next_batch()
 
 
-def _serialise(rows: pa.RecordBatch) -> Any:
+def _serialise(rows: pa.RecordBatch) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_batch(rows)
