@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from deltalite.exceptions import InvalidTableError, StorageError
 from deltalite.log import parsed
 from deltalite.model.actions import Action, AddFile, RemoveFile
-from deltalite.model.arrow import mask_array
+from deltalite.model.arrow import mask_array, to_numpy
 from deltalite.model.codec import ACTIONS, decode_commit, decode_value
 from deltalite.model.files import ADD_SCHEMA, REMOVE_SCHEMA, add_table, remove_table, struct_leaf
 from deltalite.storage.base import Store
@@ -191,7 +191,7 @@ def _present(rows: pa.ChunkedArray) -> Iterator[pa.StructArray]:
         if chunk.null_count == 0:
             yield chunk
             continue
-        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+        valid = to_numpy(chunk.is_valid())
         edges = np.flatnonzero(np.diff(np.concatenate(([False], valid, [False])).astype(np.int8)))
         runs = edges.reshape(-1, 2)
         if len(runs) > _FEW_RUNS:

@@ -13,18 +13,18 @@ Marks = Mapping[str, SetTransaction]
 Domains = Mapping[str, DomainMetadata]
 
 
-def newest_config(
-    commits: Iterable[Commit], protocol: Protocol | None = None, metadata: Metadata | None = None
-) -> tuple[Protocol | None, Metadata | None]:
-    """Protocol and metadata after commits that come newest first; stops reading when both are found."""
+def newest_config(commits: Iterable[Commit]) -> tuple[Protocol | None, Metadata | None]:
+    """Protocol and metadata after commits that come newest first; reads on until both are found."""
+    protocol: Protocol | None = None
+    metadata: Metadata | None = None
     for commit in commits:
-        if protocol is not None and metadata is not None:
-            break
         for action in commit.of_kind("protocol", "metaData"):
             if isinstance(action, Protocol) and protocol is None:
                 protocol = action
             elif isinstance(action, Metadata) and metadata is None:
                 metadata = action
+        if protocol is not None and metadata is not None:
+            break
     return protocol, metadata
 
 

@@ -261,6 +261,20 @@ def mask_array(mask: np.ndarray) -> pa.BooleanArray:
     return pa.Array.from_buffers(pa.bool_(), len(mask), [None, bits], 0)
 
 
+def to_numpy(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Booleans or numbers as numpy, by buffers; what stands where a value is null is undefined."""
+    if isinstance(values, pa.ChunkedArray):
+        parts = [to_numpy(chunk) for chunk in values.chunks]
+        return np.concatenate(parts) if parts else to_numpy(pa.nulls(0, values.type))
+    start, stop = values.offset, values.offset + len(values)
+    data = values.buffers()[1]
+    if pa.types.is_boolean(values.type):
+        bits = np.frombuffer(data or b"", np.uint8)[start // 8 : (stop + 7) // 8]
+        return np.unpackbits(bits, count=stop - start // 8 * 8, bitorder="little")[start % 8 :].view(bool)
+    kind = values.type.to_pandas_dtype() if not pa.types.is_temporal(values.type) else f"i{values.type.bit_width // 8}"
+    return np.frombuffer(data or b"", kind)[start:stop]
+
+
 def all_null(arrow_type: pa.DataType, length: int) -> pa.Array:
     return pa.nulls(length, arrow_type)
 

@@ -96,7 +96,7 @@ def decode_line(line: bytes | str, where: str = "") -> a.Action | None:
     :raises InvalidTableError: when the line is not one JSON object, or an action lacks or misspells a value.
     """
     try:
-        value = json.loads(line, object_pairs_hook=_pairs, parse_constant=_no_constant)
+        value = parse_json(line)
     except RecursionError as error:
         raise InvalidTableError(f"{where}: an action nests too deeply") from error
     except ValueError as error:
@@ -112,6 +112,11 @@ def decode_line(line: bytes | str, where: str = "") -> a.Action | None:
         if (body := value.get(name)) is not None:
             return decode_value(cls, body, f"{where}: {name}" if where else name)
     return None
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Strict JSON: duplicate keys, NaN and infinities raise ``ValueError``."""
+    return json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_constant)
 
 
 def decode_commit(data: bytes, where: str = "") -> Iterator[a.Action]:

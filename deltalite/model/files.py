@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from deltalite.exceptions import InvalidTableError
 from deltalite.model.actions import AddFile, DeletionVector, RemoveFile
-from deltalite.model.arrow import array, mask_array
+from deltalite.model.arrow import array, mask_array, to_numpy
 from deltalite.model.codec import decode_commit, encode_value
 from deltalite.model.commit import Commit
 from deltalite.model.paths import canonical_path, commit_file
@@ -101,10 +101,10 @@ class EmptySource:
     parsed_columns: frozenset[str] = frozenset()
 
     def adds(self, columns: Sequence[str]) -> pa.Table:
-        return pa.schema([ADD_SCHEMA.field(name) for name in columns]).empty_table()
+        return pa.Table.from_batches([], pa.schema([ADD_SCHEMA.field(name) for name in columns]))
 
     def tombstones(self) -> pa.Table:
-        return REMOVE_SCHEMA.empty_table()
+        return pa.Table.from_batches([], REMOVE_SCHEMA)
 
     def parse(self, column: str, adds: pa.Table) -> pa.ChunkedArray:
         raise KeyError(column)
@@ -271,7 +271,7 @@ class _State:
         vectors = [t.column("deletionVector") for t in (below, self._tail.adds)]
         if all(v.null_count == len(v) for v in vectors):
             return
-        again = _to_numpy(_is_in(below.column("path"), self._tail.adds.column("path"))) & live
+        again = to_numpy(_is_in(below.column("path"), self._tail.adds.column("path"))) & live
         if again.any():
             raise _live_twice(below.column("path")[int(np.flatnonzero(again)[0])].as_py())
 
@@ -316,7 +316,7 @@ class _Tail:
         keys = file_keys(base.adds(KEY_COLUMNS))
         if self.keys is None or not len(keys):
             return np.ones(len(keys), dtype=bool)
-        replaced = _to_numpy(_is_in(keys, self.keys))
+        replaced = to_numpy(_is_in(keys, self.keys))
         if len(self._removed):
             orphans = self._removed.filter(pc.invert(_is_in(self._removed, keys.filter(mask_array(replaced)))))
             if len(orphans):
@@ -327,10 +327,10 @@ class _Tail:
 def _spelled_otherwise(keys: pa.ChunkedArray, orphans: pa.ChunkedArray) -> np.ndarray:
     """Which keys denote a file that a tombstone names in another spelling."""
     wanted = _canonical(orphans)
-    found = _to_numpy(_is_in(keys, wanted))
-    encoded = _to_numpy(_is_encoded(keys))
+    found = to_numpy(_is_in(keys, wanted))
+    encoded = to_numpy(_is_encoded(keys))
     if encoded.any():
-        found[encoded] |= _to_numpy(_is_in(_canonical(keys.filter(mask_array(encoded))), wanted))
+        found[encoded] |= to_numpy(_is_in(_canonical(keys.filter(mask_array(encoded))), wanted))
     return found
 
 
@@ -348,7 +348,7 @@ def _removed_under_another_spelling(
     if not len(lone_keys) or not (_any(_is_encoded(lone_keys)) or _any(_is_encoded(add_keys))):
         return none
     last: dict[str, int] = {}
-    for key, at in zip(_canonical(lone_keys).to_pylist(), order[n_adds:][_to_numpy(lone)], strict=True):
+    for key, at in zip(_canonical(lone_keys).to_pylist(), order[n_adds:][to_numpy(lone)], strict=True):
         last[key] = max(int(at), last.get(key, -1))
     names = _canonical(add_keys).to_pylist()
     return np.fromiter((last.get(k, -1) > at for k, at in zip(names, order[:n_adds], strict=True)), bool, n_adds)
@@ -356,7 +356,7 @@ def _removed_under_another_spelling(
 
 def _newest(keys: pa.ChunkedArray, order: np.ndarray) -> np.ndarray:
     """Which rows are the newest of their key."""
-    codes = _to_numpy(keys.combine_chunks().dictionary_encode().indices)
+    codes = to_numpy(keys.combine_chunks().dictionary_encode().indices)
     by_age = np.argsort(order, kind="stable")
     last = np.empty(len(codes) + 1, dtype=np.int64)
     last[codes[by_age]] = by_age
@@ -421,13 +421,6 @@ def _any(mask: Any) -> bool:
     return bool(pc.any(mask).as_py())
 
 
-def _to_numpy(values: Any) -> np.ndarray:
-    if isinstance(values, pa.ChunkedArray):
-        parts = [_to_numpy(chunk) for chunk in values.chunks]
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
-    return values.to_numpy(zero_copy_only=False)
-
-
 def struct_leaf(structs: pa.ChunkedArray, path: Sequence[str]) -> pa.ChunkedArray:
     """A leaf of a column of structs, null wherever one of the structs around it is."""
     kind = structs.type
@@ -446,8 +439,8 @@ def parse_file_actions(
 ) -> tuple[pa.Table, pa.Table, np.ndarray]:
     """The adds and the removes of commits as tables, and the version of each row (adds first, then removes)."""
     parts = [part for group in _groups(commits) for part in _parse_commits(group, partition_keys)]
-    adds = pa.concat_tables([p[0] for p in parts] or [ADD_SCHEMA.empty_table()])
-    removes = pa.concat_tables([p[1] for p in parts] or [REMOVE_SCHEMA.empty_table()])
+    adds = pa.concat_tables([p[0] for p in parts] or [pa.Table.from_batches([], ADD_SCHEMA)])
+    removes = pa.concat_tables([p[1] for p in parts] or [pa.Table.from_batches([], REMOVE_SCHEMA)])
     order = np.concatenate([p[2] for p in parts] + [p[3] for p in parts]) if parts else np.zeros(0, np.int64)
     return adds, removes, order
 
@@ -489,7 +482,7 @@ def _parse_bulk(commits: list[Commit], partition_keys: Sequence[str]) -> _Parsed
     data = b"\n".join(commit.data for commit in commits)
     if b'"tags":{"' in data or not _is_utf8(data):
         return None
-    lines = [commit.data.count(b"\n") + 1 - _blank_lines(commit.data) for commit in commits]
+    lines = [_count_lines(commit.data) for commit in commits]
     values = pa.struct([pa.field(key, pa.string()) for key in partition_keys])
     kinds = {}
     for name, schema in (("add", ADD_SCHEMA), ("remove", REMOVE_SCHEMA)):
@@ -513,7 +506,7 @@ def _parse_bulk(commits: list[Commit], partition_keys: Sequence[str]) -> _Parsed
         column = table.column(name)
         valid = column.is_valid()
         rows = pa.chunked_array([chunk.filter(chunk.is_valid()) for chunk in column.chunks], kinds[name])
-        found.append((_from_structs(rows, schema, partition_keys), versions[_to_numpy(valid)]))
+        found.append((_from_structs(rows, schema, partition_keys), versions[to_numpy(valid)]))
     (adds, add_order), (removes, remove_order) = found
     if adds.column("path").null_count or adds.column("size").null_count or removes.column("path").null_count:
         return None
@@ -531,8 +524,12 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _blank_lines(data: bytes) -> int:
-    return sum(not line.strip() for line in data.split(b"\n")) if b"\n\n" in data or data[-1:] in b"\n \r\t" else 0
+def _count_lines(data: bytes) -> int:
+    """How many lines hold something."""
+    text = data.strip()
+    if b"\n\n" in text or b"\n\r" in text or b"\n " in text:
+        return sum(1 for line in text.split(b"\n") if line.strip())
+    return text.count(b"\n") + 1 if text else 0
 
 
 def _from_structs(rows: pa.ChunkedArray, schema: pa.Schema, partition_keys: Sequence[str]) -> pa.Table:
