@@ -22,7 +22,7 @@ from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
 from deltalite.operations.options import Committing
 from deltalite.operations.partitions import matching_partitions
-from deltalite.scan.plan import may_match
+from deltalite.scan.matching import may_match
 from deltalite.storage.base import Store
 from deltalite.txn.commit import commit
 from deltalite.txn.finalize import config_after

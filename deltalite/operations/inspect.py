@@ -20,6 +20,7 @@ from deltalite.model.expr import BoundExpr
 from deltalite.model.paths import is_absolute, relative_path
 from deltalite.model.properties import APPEND_ONLY, CHECKPOINT_INTERVAL, DELETED_FILE_RETENTION, LOG_RETENTION
 from deltalite.model.snapshot import Snapshot
+from deltalite.scan import matching
 from deltalite.scan import plan as planning
 
 
@@ -87,7 +88,7 @@ def totals(snapshot: Snapshot) -> tuple[int, int]:
 
 def num_records(snapshot: Snapshot) -> int | None:
     """Live rows, or ``None`` when a file lacks the statistics to tell."""
-    counts = planning.row_counts(snapshot.files.table(planning.COUNT_COLUMNS))
+    counts = matching.row_counts(snapshot.files.table(matching.COUNT_COLUMNS))
     return int(counts.sum()) if (counts >= 0).all() else None
 
 
@@ -129,7 +130,7 @@ def _kept(snapshot: Snapshot, predicate: Any) -> pa.Table:
     bound = _bound(snapshot, predicate)
     if bound is None:
         return table
-    return table.filter(mask_array(planning.may_match(snapshot.config, table, bound)))
+    return table.filter(mask_array(matching.may_match(snapshot.config, table, bound)))
 
 
 def explain(snapshot: Snapshot, predicate: Any) -> pa.Table:
@@ -146,7 +147,7 @@ def add_actions(snapshot: Snapshot, flatten: bool, table: pa.Table | None = None
     """The live files as deltalake's ``get_add_actions`` shows them."""
     table = snapshot.files.table() if table is None else table
     stats = planning.statistics(snapshot.config, table)
-    values = {f.name: planning.partition_column(snapshot.config, table, f.name) for f in snapshot.config.partition_fields}
+    values = {f.name: matching.partition_column(snapshot.config, table, f.name) for f in snapshot.config.partition_fields}
     micros = pa.chunked_array([_times(c) for c in table.column("modificationTime").chunks], pa.timestamp("ms"))
     columns: dict[str, Any] = {
         "path": table.column("path"),
@@ -188,7 +189,7 @@ def partitions(snapshot: Snapshot, predicate: Any = None) -> list[dict[str, Any]
     """The distinct partitions, as mappings of column to typed value."""
     config = snapshot.config
     table = _kept(snapshot, predicate)
-    columns = [planning.partition_column(config, table, f.name).to_pylist() for f in config.partition_fields]
+    columns = [matching.partition_column(config, table, f.name).to_pylist() for f in config.partition_fields]
     return [dict(zip(config.partition_columns, row, strict=True)) for row in dict.fromkeys(zip(*columns, strict=True))]
 
 

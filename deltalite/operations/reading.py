@@ -16,9 +16,11 @@ from deltalite.model.arrow import mask_array
 from deltalite.model.expr import BoundExpr, Expr, and_
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.tasks import ScanPlan
+from deltalite.scan import matching
 from deltalite.scan import plan as planning
-from deltalite.scan.read import Resolver, read_plan
-from deltalite.storage.base import Store
+from deltalite.scan.paths import PathResolver
+from deltalite.scan.read import BATCH_ROWS, read_plan
+from deltalite.storage import Store, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Reading:
             raise InvalidArgumentError(f"a limit is not negative: {limit}")
         plan = self.plan(columns, predicate, limit, time_zone)
         return read_plan(
-            self.store, plan, threads=threads, batch_size=batch_size, limit=limit, resolve=Resolver.of(self.store, self.external)
+            self.store, plan, threads=threads, batch_size=batch_size or BATCH_ROWS, limit=limit, resolve=PathResolver(self.store, self.external, open_store)
         )
 
     def table(self, columns: Sequence[str] | None = None, predicate: Any = None, limit: int | None = None) -> pa.Table:
@@ -82,17 +84,17 @@ class Reading:
     def count(self, predicate: Any = None) -> int:
         """How many rows match, opening only the files whose metadata cannot tell."""
         bound = self.bind(predicate)
-        files = self.snapshot.files.table(planning.COUNT_COLUMNS)
-        known = planning.row_counts(files)
+        files = self.snapshot.files.table(matching.COUNT_COLUMNS)
+        known = matching.row_counts(files)
         if bound is None:
             some = every = np.ones(files.num_rows, dtype=bool)
         else:
-            some, every = planning.rows_matched(self.snapshot.config, self.snapshot.files.table(), bound)
+            some, every = matching.rows_matched(self.snapshot.config, self.snapshot.files.table(), bound)
         sure = every & (known >= 0)
         total = int(known[sure].sum())
         open_ones = some & ~sure
         if not open_ones.any():
             return total
         rest = planning.plan(self.snapshot, predicate=bound, columns=[], keep=mask_array(open_ones))
-        reader = read_plan(self.store, rest, resolve=Resolver.of(self.store, self.external))
+        reader = read_plan(self.store, rest, resolve=PathResolver(self.store, self.external, open_store))
         return total + sum(batch.num_rows for batch in reader)

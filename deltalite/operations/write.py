@@ -26,7 +26,7 @@ from deltalite.model.pending import ReadSet
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.types import Schema
 from deltalite.operations.create import CreateRequest, check_schema, metadata_of
-from deltalite.scan.plan import rows_matched
+from deltalite.scan.matching import rows_matched
 from deltalite.write.options import WriterProperties
 from deltalite.write.schema import merge_schema
 from deltalite.write.spec import spec_of

@@ -26,7 +26,7 @@ from deltalite.model.commit import Commit
 from deltalite.model.config import TableConfig
 from deltalite.model.files import add_table
 from deltalite.model.pending import IsolationLevel, PendingCommit
-from deltalite.scan.plan import may_match
+from deltalite.scan.matching import may_match
 from deltalite.txn.finalize import is_blind_append
 
 RETRY = "read the table again and repeat the operation"
