@@ -68,7 +68,10 @@ def arrow_file(cache: Path, scale: Scale) -> Path:
 
 
 def table(cache: Path, scale: Scale) -> Path:
-    """The rows as a Delta table of ``scale.files`` files, with statistics, in one commit."""
+    """The rows as a Delta table of ``scale.files`` files, with statistics, in one commit.
+
+    Decimals lie in integers, as Spark, delta-rs and DuckDB write them; pyarrow's own default is bytes.
+    """
 
     def build(place: Path) -> None:
         (place / "_delta_log").mkdir(parents=True)
@@ -78,11 +81,11 @@ def table(cache: Path, scale: Scale) -> Path:
         ]
         for number, chunk in enumerate(_chunks(scale.files, chunk_rows(scale))):
             name = f"part-{number:05d}-{_SEED:08x}.zstd.parquet"
-            pq.write_table(pa.table(chunk), place / name, compression="zstd")
+            pq.write_table(pa.table(chunk), place / name, compression="zstd", store_decimal_as_integer=True)
             actions.append(add(name, {}, (place / name).stat().st_size, _statistics(chunk)))
         write_commit(place, 0, actions)
 
-    return cached(cache / "lineitem", build)
+    return cached(cache / "lineitem-table", build)
 
 
 def _metadata() -> dict[str, Any]:
