@@ -13,7 +13,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from deltalite.exceptions import InvalidArgumentError, UnsupportedFeatureError
-from deltalite.features import append_only, in_commit_timestamp, plain
+from deltalite.features import (
+    append_only,
+    column_mapping,
+    deletion_vectors,
+    in_commit_timestamp,
+    plain,
+    row_tracking,
+    type_widening,
+    variant,
+)
 from deltalite.features.base import Feature, WriteStep
 from deltalite.model.actions import Action, AddFile, Metadata, Protocol, RemoveFile
 from deltalite.model.config import TableConfig, parse_schema
@@ -23,6 +32,11 @@ if TYPE_CHECKING:
     from deltalite.model.snapshot import Snapshot
 
 FEATURES: tuple[Feature, ...] = (
+    column_mapping.FEATURE,
+    deletion_vectors.FEATURE,
+    type_widening.FEATURE,
+    row_tracking.FEATURE,
+    *variant.FEATURES,
     plain.TIMESTAMP_NTZ,
     plain.IDENTITY_COLUMNS,
     plain.CHANGE_FEED,

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from pyroaring import BitMap, BitMap64
 
-from deltalite.exceptions import InvalidTableError
-
 PORTABLE_MAGIC = 1681511377
 NATIVE_MAGIC = 1681511376
 MAX_BYTES = 512 << 20  # twice what a bitmap over the 2**31 rows of the largest file takes
@@ -80,34 +78,27 @@ def encode(positions: RowPositions) -> bytes:
 def decode(data: bytes) -> RowPositions:
     """The set in either format.
 
-    :raises InvalidTableError: when the bytes are no such set, or have others behind them.
+    :raises ValueError: when the bytes are no such set, or others follow them.
     """
-    if len(data) < 8:
-        raise _damaged("it is too short")
-    little, big = struct.unpack("<I", data[:4])[0], struct.unpack(">I", data[:4])[0]
     try:
-        if little == PORTABLE_MAGIC:
+        magics = struct.unpack_from("<I", data)[0], struct.unpack_from(">I", data)[0]
+        if magics[0] == PORTABLE_MAGIC:
             bitmap = _portable(data[4:])
-        elif NATIVE_MAGIC in (little, big):
-            bitmap = _native(data[4:], "<" if little == NATIVE_MAGIC else ">")
+        elif NATIVE_MAGIC in magics:
+            bitmap = _native(data[4:], "<" if magics[0] == NATIVE_MAGIC else ">")
         else:
-            raise _damaged(f"it begins with the magic number {little}")
-        if bitmap and bitmap.max() >= 2**63:
-            raise _damaged("a row position has more than 63 bits")
-        return RowPositions(bitmap)
-    except (ValueError, OverflowError, struct.error) as error:
-        if isinstance(error, InvalidTableError):
-            raise
-        raise _damaged(str(error)) from error
+            raise ValueError(f"it begins with the magic number {magics[0]}")
+    except struct.error as error:
+        raise ValueError("it is cut off") from error
+    if bitmap and bitmap.max() >= 2**63:
+        raise ValueError("a row position has more than 63 bits")
+    return RowPositions(bitmap)
 
 
 def _portable(data: bytes) -> BitMap64:
-    bitmap = BitMap64.deserialize(data)
-    if bitmap.serialize() != data:  # the library stops reading at the end of the bitmap, and checks no order
-        again = BitMap64.deserialize(bitmap.serialize())
-        if again != bitmap or _portable_length(data) != len(data):
-            raise _damaged("bytes are left over or out of order")
-    return bitmap
+    if _portable_length(data) != len(data):
+        raise ValueError("bytes are left over")
+    return BitMap64.deserialize(data)
 
 
 def _portable_length(data: bytes) -> int:
@@ -117,7 +108,7 @@ def _portable_length(data: bytes) -> int:
     for _ in range(buckets):
         (key,) = struct.unpack_from("<I", data, at)
         if key <= last:
-            raise _damaged("its buckets are out of order")
+            raise ValueError("its buckets are out of order")
         last = key
         at += 4 + _length_of_32(data, at + 4)
     return at
@@ -136,7 +127,7 @@ def _length_of_32(data: bytes, at: int) -> int:
         (containers,) = struct.unpack_from("<I", data, at)
         at, has_runs, runs = at + 4, False, b""
     else:
-        raise _damaged(f"a bucket begins with the cookie {cookie}")
+        raise ValueError(f"a bucket begins with the cookie {cookie}")
     headers = np.frombuffer(data, "<u2", 2 * containers, at).reshape(containers, 2)
     at += 4 * containers
     if not has_runs or containers >= 4:
@@ -157,17 +148,11 @@ def _native(data: bytes, order: str) -> BitMap64:
         (length,) = struct.unpack_from(f"{order}I", data, at)
         part = data[at + 4 : at + 4 + length]
         if len(part) != length or _length_of_32(part, 0) != length:
-            raise _damaged("a bitmap in it is cut off")
+            raise ValueError("a bitmap in it is cut off")
         low = np.frombuffer(BitMap.deserialize(part).to_array(), dtype=np.uint32)
         found |= BitMap64(low.astype(np.uint64) + (index << 32))
         at += 4 + length
     if at != len(data):
-        raise _damaged("bytes are left over")
+        raise ValueError("bytes are left over")
     return found
 
-
-def _damaged(why: str) -> InvalidTableError:
-    return InvalidTableError(
-        f"a deletion vector is damaged: {why}",
-        hint="without it nobody can tell which rows are deleted; restore its file from a backup",
-    )

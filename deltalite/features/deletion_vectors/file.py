@@ -65,7 +65,11 @@ def load(vector: DeletionVector, fetch: Fetch) -> RowPositions:
     """
     if not 0 <= vector.size_in_bytes <= MAX_BYTES:
         raise _damaged(vector, f"it claims {vector.size_in_bytes} bytes")
-    positions = decode(_inline(vector) if vector.storage_type == INLINE else _stored(vector, fetch))
+    data = _inline(vector) if vector.storage_type == INLINE else _stored(vector, fetch)
+    try:
+        positions = decode(data)
+    except ValueError as error:
+        raise _damaged(vector, str(error)) from error
     if len(positions) != vector.cardinality:
         raise _damaged(vector, f"it holds {len(positions)} rows, the log says {vector.cardinality}")
     return positions
@@ -111,7 +115,9 @@ def inline(positions: RowPositions) -> DeletionVector:
     return DeletionVector(INLINE, text, len(data), len(positions))
 
 
-def file_of(vectors: Sequence[RowPositions], file_id: uuid.UUID, prefix: str = "") -> tuple[str, bytes, list[DeletionVector]]:
+def file_of(
+    vectors: Sequence[RowPositions], file_id: uuid.UUID, prefix: str = ""
+) -> tuple[str, bytes, list[DeletionVector]]:
     """Path and bytes of a file that holds some sets, and their descriptors.
 
     :param file_id: a fresh random id; the file's name derives from it.

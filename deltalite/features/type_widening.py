@@ -1,0 +1,58 @@
+"""Type widening: a column's type grows, old files keep the old one and are cast as they are read.
+
+PROTOCOL.md, "Type Widening". Only the listed pairs are allowed; every one keeps each value exactly (protocol trap 62).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from deltalite.features.base import Feature
+from deltalite.model.arrow import type_to_arrow
+from deltalite.model.config import TableConfig
+from deltalite.model.properties import TYPE_WIDENING
+from deltalite.model.types import DataType, PrimitiveType
+
+_INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
+_DIGITS = {pa.int8(): 10, pa.int16(): 10, pa.int32(): 10, pa.int64(): 20}
+
+
+def is_widening(stored: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a value stored as one type may be read as the other."""
+    if stored in _INTEGERS and wanted in _INTEGERS:
+        return _INTEGERS.index(stored) < _INTEGERS.index(wanted)
+    if pa.types.is_decimal(wanted):
+        if stored in _DIGITS:
+            return wanted.precision - wanted.scale >= _DIGITS[stored]
+        return (
+            pa.types.is_decimal(stored)
+            and wanted.scale >= stored.scale
+            and wanted.precision - wanted.scale >= stored.precision - stored.scale
+        )
+    if wanted == pa.float64():
+        return stored == pa.float32() or stored in _INTEGERS[:3]
+    return stored == pa.date32() and wanted == pa.timestamp("us")
+
+
+def _convert(stored: pa.DataType, wanted: DataType) -> Callable[[Any], pa.Array] | None:
+    if not isinstance(wanted, PrimitiveType) or wanted.type == "variant":
+        return None
+    target = type_to_arrow(wanted)
+    return (lambda values: values.cast(target)) if is_widening(stored, target) else None
+
+
+def _refuse_write(_: TableConfig) -> str:
+    return "deltalite reads such tables and does not write them yet"
+
+
+FEATURE = Feature(
+    "typeWidening",
+    "reader-writer",
+    aliases=("typeWidening-preview",),
+    property=TYPE_WIDENING.name,
+    convert=_convert,
+    refuse_write=_refuse_write,
+)

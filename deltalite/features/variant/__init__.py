@@ -1,0 +1,71 @@
+"""Variants: semi-structured values, stored whole or shredded into typed columns (PROTOCOL.md, "Variant Data Type",
+"Variant Shredding").
+
+Readers see structs of ``metadata`` and ``value`` in the binary encoding, the same whether a file is shredded or not.
+``binary`` knows the encoding, ``shredding`` and ``scalars`` put shredded values together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deltalite.features.base import Feature
+from deltalite.features.plain import has_type
+from deltalite.features.variant import binary
+from deltalite.features.variant.shredding import rebuild
+from deltalite.model.arrow import array
+from deltalite.model.config import TableConfig
+from deltalite.model.properties import VARIANT_SHREDDING
+from deltalite.model.types import DataType
+
+__all__ = ["FEATURES", "to_json"]
+
+
+def to_json(values: pa.StructArray | pa.ChunkedArray) -> pa.Array:
+    """A column of variants as JSON text, as Spark's ``to_json`` writes it; times in UTC.
+
+    :raises InvalidTableError: when a value is damaged.
+    """
+    if isinstance(values, pa.ChunkedArray):
+        return pa.concat_arrays([to_json(chunk) for chunk in values.chunks] or [pa.nulls(0, pa.string())])
+    metadata = pc.struct_field(values, [values.type.get_field_index("metadata")]).dictionary_encode()
+    names = [binary.names_of(text) for text in metadata.dictionary.to_pylist()]
+    codes = metadata.indices.to_pylist()
+    raw = pc.struct_field(values, [values.type.get_field_index("value")]).to_pylist()
+    found = [
+        None if code is None or value is None else binary.to_json(names[code], value)
+        for code, value in zip(codes, raw, strict=True)
+    ]
+    return array(found, pa.string())
+
+
+def _convert(stored: pa.DataType, wanted: DataType) -> Callable[[Any], pa.Array] | None:
+    is_variant = pa.types.is_struct(stored) and stored.get_field_index("metadata") >= 0
+    return rebuild if wanted.type == "variant" and is_variant else None
+
+
+def _refuse_write(_: TableConfig) -> str:
+    return "deltalite reads such tables and does not write them yet"
+
+
+TYPE = Feature(
+    "variantType",
+    "reader-writer",
+    aliases=("variantType-preview",),
+    implied_by=has_type("variant"),
+    convert=_convert,
+    refuse_write=_refuse_write,
+)
+SHREDDING = Feature(
+    "variantShredding",
+    "reader-writer",
+    aliases=("variantShredding-preview",),
+    requires=("variantType",),
+    property=VARIANT_SHREDDING.name,
+    refuse_write=_refuse_write,
+)
+FEATURES = (TYPE, SHREDDING)
