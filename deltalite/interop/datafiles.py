@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,9 +36,21 @@ def open_data_file(path: str | Path, schema: StructType | None) -> pa.RecordBatc
             hint=f"a path names a file that ends in {', '.join(FORMATS)}; other rows are passed as objects",
         )
     try:
-        return _OPEN[kind](file, schema)
+        reader = _OPEN[kind](file, schema)
     except pa.ArrowInvalid as error:
-        raise SchemaMismatchError(f"{str(path)!r} cannot be read as {kind}: {error}") from error
+        raise _malformed(file, kind, error) from error
+    return pa.RecordBatchReader.from_batches(reader.schema, _batches(reader, file, kind))
+
+
+def _batches(reader: pa.RecordBatchReader, file: Path, kind: str) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from reader
+    except pa.ArrowInvalid as error:
+        raise _malformed(file, kind, error) from error
+
+
+def _malformed(file: Path, kind: str, error: Exception) -> SchemaMismatchError:
+    return SchemaMismatchError(f"{str(file)!r} cannot be read as {kind}: {error}", path=str(file))
 
 
 def _parquet(file: Path, _: StructType | None) -> pa.RecordBatchReader:
@@ -89,13 +101,17 @@ def _is_nested(name: str) -> bool:
 def _json(file: Path, schema: StructType | None) -> pa.RecordBatchReader:
     from pyarrow import json as arrow_json
 
-    explicit = None
-    if schema is not None:
-        explicit = pa.schema([pa.field(f.name, type_to_arrow(f.type)) for f in schema.fields])
-    options = arrow_json.ParseOptions(explicit_schema=explicit, unexpected_field_behavior="infer")
-    if hasattr(arrow_json, "open_json"):
-        return arrow_json.open_json(file, parse_options=options)
-    return arrow_json.read_json(file, parse_options=options).to_reader()
+    def opened(explicit: pa.Schema | None) -> pa.RecordBatchReader:
+        options = arrow_json.ParseOptions(explicit_schema=explicit)
+        if hasattr(arrow_json, "open_json"):
+            return arrow_json.open_json(file, parse_options=options)
+        return arrow_json.read_json(file, parse_options=options).to_reader()
+
+    guessed = opened(None)
+    if schema is None:
+        return guessed
+    known = {name: schema.get(name) for name in guessed.schema.names}
+    return opened(pa.schema([(name, type_to_arrow(f.type)) for name, f in known.items() if f is not None]))
 
 
 _OPEN = {"parquet": _parquet, "csv": _csv, "tsv": _tsv, "json": _json, "arrow": _arrow}

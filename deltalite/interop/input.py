@@ -77,7 +77,8 @@ def _capsule(data: Any, _: StructType | None) -> pa.RecordBatchReader | None:
         batch = pa.record_batch(data)
     except pa.ArrowInvalid as error:
         raise InvalidArgumentError(
-            f"the Arrow data of a {_kind_name(data)} has no columns: {error}", hint="give it a name in a table of columns"
+            f"the Arrow data of a {_kind_name(data)} has no columns: {error}",
+            hint="give it a name in a table of columns",
         ) from error
     return pa.RecordBatchReader.from_batches(batch.schema, [batch])
 

@@ -1,4 +1,8 @@
-"""Plain Python values and pandas frames as streams of Arrow batches."""
+"""Plain Python values and pandas frames as streams of Arrow batches.
+
+Types come from the values, never from a guess that would change them; the table's schema decides only where values
+leave it open: maps, decimals, columns of nothing but ``None``.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from deltalite.exceptions import InvalidArgumentError, SchemaMismatchError
 from deltalite.model.arrow import schema_to_arrow, type_to_arrow
-from deltalite.model.types import StructType
+from deltalite.model.types import ArrayType, DataType, MapType, PrimitiveType, StructType
 
 ROWS_PER_BATCH = 16_384
+_NOT_OF_TYPE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError)
+
+
+# -- dicts -------------------------------------------------------------------------------------------------------------
 
 
 def from_columns(data: Mapping[Any, Any], schema: StructType | None) -> pa.RecordBatchReader:
     """From a dict of columns: lists, arrays of numpy or Arrow, series of pandas or polars."""
     names = [_name(key) for key in data]
     arrays = [_column(name, values, schema) for name, values in zip(names, data.values(), strict=True)]
-    lengths = {len(a) for a in arrays}
-    if len(lengths) > 1:
+    if len({len(a) for a in arrays}) > 1:
         shown = ", ".join(f"{name}: {len(a)}" for name, a in zip(names, arrays, strict=True))
         raise InvalidArgumentError(f"the columns differ in length ({shown})")
     return pa.Table.from_arrays(arrays, names=names).to_reader(ROWS_PER_BATCH)
@@ -30,22 +38,23 @@ def from_rows(rows: Iterable[Mapping[Any, Any]], schema: StructType | None) -> p
     """From dicts, one per row. A key that a row lacks is null there; the first rows decide names and types."""
     source = iter(rows)
     first = list(itertools.islice(source, ROWS_PER_BATCH))
-    names = list(dict.fromkeys(key for row in first for key in _row(row)))
     if not first and schema is not None:
         return schema_to_arrow(schema).empty_table().to_reader()
-    batch = _batch(first, names, schema, None)
+    names = list(dict.fromkeys(_name(key) for row in first for key in _row(row)))
+    arrays = [_column(name, [row.get(name) for row in first], schema) for name in names]
+    arrays = [_into(a, _stream_type(a.type, name, schema), name) for a, name in zip(arrays, names, strict=True)]
+    batch = pa.RecordBatch.from_arrays(arrays, names=names)
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield batch
         while chunk := list(itertools.islice(source, ROWS_PER_BATCH)):
-            yield _batch(chunk, names, schema, batch.schema)
+            yield _more(chunk, batch.schema, schema)
 
     return pa.RecordBatchReader.from_batches(batch.schema, batches())
 
 
-def _batch(
-    rows: Sequence[Mapping[Any, Any]], names: Sequence[Any], schema: StructType | None, known: pa.Schema | None
-) -> pa.RecordBatch:
+def _more(rows: Sequence[Mapping[Any, Any]], known: pa.Schema, schema: StructType | None) -> pa.RecordBatch:
+    names = set(known.names)
     unknown = [key for row in rows for key in _row(row) if key not in names]
     if unknown:
         raise SchemaMismatchError(
@@ -53,15 +62,8 @@ def _batch(
             hint="give every key in one of the first rows, with None as its value if need be",
             columns=[str(unknown[0])],
         )
-    arrays = []
-    for index, name in enumerate(names):
-        values = [row.get(name) for row in rows]
-        if known is None:
-            array = _column(_name(name), values, schema)
-            arrays.append(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array)
-        else:
-            arrays.append(_typed(_name(name), values, known.field(index).type))
-    return pa.RecordBatch.from_arrays(arrays, names=[_name(name) for name in names])
+    arrays = [_into(_column(f.name, [row.get(f.name) for row in rows], schema), f.type, f.name) for f in known]
+    return pa.RecordBatch.from_arrays(arrays, schema=known)
 
 
 def _row(row: Any) -> Mapping[Any, Any]:
@@ -76,8 +78,40 @@ def _name(key: Any) -> str:
     return key
 
 
+def _stream_type(found: pa.DataType, name: str, schema: StructType | None) -> pa.DataType:
+    """A type for the whole stream that later rows may need more than the first ones did."""
+    f = schema.get(name) if schema is not None else None
+    if f is None:
+        return found
+    wanted = type_to_arrow(f.type)
+    if pa.types.is_null(found):
+        return wanted
+    if pa.types.is_integer(found) and pa.types.is_floating(wanted):
+        return pa.float64()
+    if (pa.types.is_integer(found) or pa.types.is_decimal(found)) and pa.types.is_decimal(wanted):
+        return pa.decimal128(38, wanted.scale)
+    return found
+
+
+def _into(array: Any, wanted: pa.DataType, name: str) -> Any:
+    if array.type == wanted:
+        return array
+    try:
+        if pa.types.is_floating(array.type) and not pa.types.is_floating(wanted):
+            raise pa.ArrowInvalid("numbers with a fraction")
+        return pc.cast(array, wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaMismatchError(
+            f"column {name!r} has values of type {array.type} among values of type {wanted}: {error}",
+            hint="give all rows values of one type",
+            columns=[name],
+        ) from error
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
 def _column(name: str, values: Any, schema: StructType | None) -> Any:
-    """The values in the table's type where they fit it as they are, otherwise in the type that they suggest."""
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     if hasattr(values, "__arrow_c_stream__"):
@@ -86,40 +120,61 @@ def _column(name: str, values: Any, schema: StructType | None) -> Any:
         return pa.array(values)
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise InvalidArgumentError(
-            f"column {name!r} is a {type(values).__name__}, not a sequence of values",
+            f"column {name!r} is no sequence but a value of type {type(values).__name__}",
             hint="for a single row pass [{...}], a list of dicts",
         )
-    if not hasattr(values, "__len__"):
-        values = list(values)
-    wanted = schema.get(name) if schema is not None else None
-    if wanted is not None:
-        found = _as(values, type_to_arrow(wanted.type))
-        if found is not None:
-            return found
+    f = schema.get(name) if schema is not None else None
     try:
-        return pa.array(values, from_pandas=hasattr(values, "index") and hasattr(values, "dtype"))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise SchemaMismatchError(f"the values of column {name!r} have no common type: {error}", columns=[name]) from error
+        return _array(values if hasattr(values, "__len__") else list(values), f.type if f else None)
+    except _NOT_OF_TYPE as error:
+        text = f"the values of column {name!r} have no common type: {error}"
+        raise SchemaMismatchError(text, columns=[name]) from error
 
 
-def _as(values: Any, wanted: pa.DataType) -> Any:
-    """The values in a type, or ``None`` when some are not of it."""
+def _array(values: Any, wanted: DataType | None) -> Any:
+    """The values in the type that they have. ``wanted`` tells a map from a struct, and gives decimals their scale."""
+    if wanted is not None and _holds_map(wanted) and not hasattr(values, "dtype"):
+        return _nested(list(values), wanted)
+    is_series = hasattr(values, "index") and hasattr(values, "dtype")
     try:
-        found = pa.array(values, wanted)
-        if pa.types.is_timestamp(wanted) and pa.array(values).type.tz is None and wanted.tz is not None:
-            return None  # values without a zone; the table's own rules shall refuse them
-        return found
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError, AttributeError):
-        return None
+        return pa.array(values, from_pandas=is_series)
+    except _NOT_OF_TYPE:
+        if isinstance(wanted, PrimitiveType) and wanted.is_decimal:
+            return pa.array(values, type_to_arrow(wanted), from_pandas=is_series)
+        raise
 
 
-def _typed(name: str, values: Any, wanted: pa.DataType) -> pa.Array:
-    try:
-        return pa.array(values, wanted)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError) as error:
-        raise SchemaMismatchError(
-            f"column {name!r}: later rows are not {wanted} as the first {ROWS_PER_BATCH} are: {error}", columns=[name]
-        ) from error
+def _holds_map(data_type: DataType) -> bool:
+    if isinstance(data_type, StructType):
+        return any(_holds_map(f.type) for f in data_type.fields)
+    return isinstance(data_type, MapType) or (isinstance(data_type, ArrayType) and _holds_map(data_type.element_type))
+
+
+def _nested(values: list[Any], wanted: DataType) -> Any:
+    """Values of a type that holds maps, built from the inside out."""
+    if isinstance(wanted, MapType):
+        pairs = [list(v.items()) if isinstance(v, Mapping) else [tuple(p) for p in v or ()] for v in values]
+        keys = _array([k for entry in pairs for k, _ in entry], wanted.key_type)
+        items = _array([v for entry in pairs for _, v in entry], wanted.value_type)
+        return pa.MapArray.from_arrays(_offsets(pairs, values), keys, items)
+    if isinstance(wanted, ArrayType):
+        lists = [list(v) if v is not None else [] for v in values]
+        elements = _array([e for part in lists for e in part], wanted.element_type)
+        return pa.ListArray.from_arrays(_offsets(lists, values), elements)
+    assert isinstance(wanted, StructType)
+    known = {f.name.lower(): f.type for f in wanted.fields}
+    names = list(dict.fromkeys(key for v in values if v is not None for key in v))
+    children = [_array([None if v is None else v.get(n) for v in values], known.get(n.lower())) for n in names]
+    return pa.StructArray.from_arrays(children, names=names, mask=pa.array([v is None for v in values]))
+
+
+def _offsets(parts: Sequence[Sequence[Any]], values: Sequence[Any]) -> pa.Array:
+    """Offsets of list or map entries; null where the value is."""
+    ends = [0, *itertools.accumulate(map(len, parts))]
+    return pa.array([None if v is None else end for v, end in zip([*values, ()], ends, strict=True)], pa.int32())
+
+
+# -- pandas ------------------------------------------------------------------------------------------------------------
 
 
 def from_pandas(frame: Any, schema: StructType | None) -> pa.RecordBatchReader:
@@ -128,24 +183,24 @@ def from_pandas(frame: Any, schema: StructType | None) -> pa.RecordBatchReader:
     kept = [n for n in levels if schema is not None and schema.get(n) is not None]
     if kept:
         frame = frame.reset_index(level=kept)
-    arrow_schema = _pandas_schema(frame, schema)
+    names = [str(name) for name in frame.columns]
+    objects = {i: _column(names[i], frame.iloc[:, i], schema) for i, t in enumerate(frame.dtypes) if str(t) == "object"}
+    empty = frame.iloc[:0]
+    others = [i for i in range(len(names)) if i not in objects]
+    types = dict(zip(others, pa.Schema.from_pandas(empty.iloc[:, others], preserve_index=False).types, strict=True))
+    fields = [pa.field(n, objects[i].type if i in objects else types[i]) for i, n in enumerate(names)]
+    arrow_schema = pa.schema(fields)
+
+    def column(part: Any, i: int, start: int) -> pa.Array:
+        if i in objects:
+            found = objects[i].slice(start, len(part))
+        else:
+            found = pa.array(part.iloc[:, i], fields[i].type, from_pandas=True)
+        return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
     def batches() -> Iterator[pa.RecordBatch]:
         for start in range(0, len(frame), ROWS_PER_BATCH):
             part = frame.iloc[start : start + ROWS_PER_BATCH]
-            yield pa.RecordBatch.from_pandas(part, arrow_schema, preserve_index=False)
+            yield pa.RecordBatch.from_arrays([column(part, i, start) for i in range(len(names))], schema=arrow_schema)
 
     return pa.RecordBatchReader.from_batches(arrow_schema, batches())
-
-
-def _pandas_schema(frame: Any, schema: StructType | None) -> pa.Schema:
-    """Arrow types of a frame. Columns of Python objects take the table's type where all their values are of it."""
-    fields = []
-    for position, name in enumerate(frame.columns):
-        column = frame.iloc[:, position]
-        found = None
-        if column.dtype == object:
-            array = _column(str(name), column, schema)
-            found = pa.field(str(name), array.type)
-        fields.append(found or pa.field(str(name), pa.Schema.from_pandas(frame.iloc[:0, [position]], False).field(0).type))
-    return pa.schema(fields)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deltalite.model.types import Field, StructType
+
+if TYPE_CHECKING:
+    from deltalite.features.base import WriteStep
 
 MIB = 1024 * 1024
 DEFAULT_TARGET_FILE_SIZE = 128 * MIB
@@ -43,7 +46,7 @@ class WriteSpec:
     :param physical: the same fields in parallel, under the names and with the field ids (``parquet.field.id``) that
         data files and the log use.
     :param partition_columns: logical names, in the order of partitioning.
-    :param steps: what the active features ask of new rows (``features.base.WriteStep``), in order.
+    :param steps: what the active features ask of new rows, in order.
     :param stats_columns: physical paths of the leaf columns that get minimum, maximum and null count.
     :param stats_prefix: characters kept of a text in minimum and maximum.
     :param target_file_size: bytes after which a file is finished and the next one begun.
@@ -56,7 +59,7 @@ class WriteSpec:
     schema: StructType
     physical: StructType
     partition_columns: tuple[str, ...] = ()
-    steps: tuple[Any, ...] = ()
+    steps: tuple[WriteStep, ...] = ()
     stats_columns: tuple[tuple[str, ...], ...] = ()
     stats_prefix: int = 32
     target_file_size: int = DEFAULT_TARGET_FILE_SIZE

@@ -1,0 +1,52 @@
+"""generatedColumns: columns whose value follows from the others (PROTOCOL.md, "Generated Columns").
+
+A column that the rows lack is computed; one that they have must equal its expression (``<=>``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from deltalite.exceptions import InvalidArgumentError
+from deltalite.expr.bind import bind
+from deltalite.expr.parse import parse_expression
+from deltalite.features.base import Assignment, Feature, WriteStep
+from deltalite.model.config import TableConfig, parse_schema
+from deltalite.model.expr import BoundExpr, Cast
+from deltalite.model.types import Field, StructType, walk
+
+KEY = "delta.generationExpression"
+
+
+@lru_cache(maxsize=64)
+def _step(schema_string: str) -> WriteStep | None:
+    schema = parse_schema(schema_string)
+    generated = [f for f in schema.fields if KEY in f.metadata]
+    sources = StructType([f for f in schema.fields if KEY not in f.metadata])
+    found = tuple(Assignment(f.name, _bound(f, sources), verify=True) for f in generated)
+    return WriteStep(assignments=found) if found else None
+
+
+def _bound(f: Field, sources: StructType) -> BoundExpr:
+    """The expression in the column's type. Other generated columns are no sources: nothing says who comes first."""
+    return bind(Cast(parse_expression(f.metadata[KEY]), f.type), sources)
+
+
+def _write(config: TableConfig) -> WriteStep | None:
+    return _step(config.metadata.schema_string)
+
+
+def _check(config: TableConfig) -> None:
+    for path, f in walk(config.schema):
+        if KEY in f.metadata and len(path) > 1:
+            name = ".".join(path)
+            raise InvalidArgumentError(f"field {name!r} cannot be generated: only columns at the top level can", column=name)
+    _write(config)
+
+
+def _implied(schema: StructType, _: Mapping[str, str]) -> bool:
+    return any(KEY in f.metadata for _, f in walk(schema))
+
+
+FEATURE = Feature("generatedColumns", legacy=(1, 4), implied_by=_implied, check=_check, write=_write)
