@@ -20,6 +20,7 @@ from deltalite.log.segment import Checkpoint
 from deltalite.model.actions import Action, CheckpointMetadata, Metadata, Protocol, Sidecar
 from deltalite.model.files import ADD_SCHEMA
 from deltalite.model.paths import SIDECARS
+from deltalite.model.stats import parse_stats
 from deltalite.storage.base import Store
 
 __all__ = ["CheckpointSource", "UnreadableCheckpoint"]
@@ -65,6 +66,11 @@ class CheckpointSource:
                 raise UnreadableCheckpoint(f"{self._name} says that it is of version {mark.version}")
         return tuple(mark for mark in marks if isinstance(mark, Sidecar))
 
+    @property
+    def sidecar_names(self) -> list[str]:
+        """The bare names of its sidecars in ``_delta_log/_sidecars``."""
+        return [unquote(sidecar.path.rpartition("/")[2]) for sidecar in self.sidecars]
+
     # -- file actions: what model.files.FileSource asks for ------------------------------------------------------
 
     def adds(self, columns: Sequence[str]) -> pa.Table:
@@ -96,7 +102,7 @@ class CheckpointSource:
     def parse(self, column: str, adds: pa.Table) -> pa.ChunkedArray:
         kind = self._type(column)
         if column == "stats_parsed":
-            return parsed.parse_stats(adds.column("stats"), kind)
+            return parse_stats(adds.column("stats"), kind)
         return parsed.parse_partition_values(adds.column("partitionValues"), kind)
 
     def leaf(self, path: tuple[str, ...]) -> pa.ChunkedArray | None:
@@ -114,11 +120,9 @@ class CheckpointSource:
 
     @cached_property
     def _parts(self) -> list[Part]:
-        return [*self._main, *_in_parallel(self._open_sidecar, self.sidecars)]
-
-    def _open_sidecar(self, sidecar: Sidecar) -> Part:
-        name = unquote(sidecar.path.rpartition("/")[2])
-        return open_part(self._store, SIDECARS + name, sidecar.size_in_bytes)
+        sizes = [sidecar.size_in_bytes for sidecar in self.sidecars]
+        files = list(zip(self.sidecar_names, sizes, strict=True))
+        return [*self._main, *_in_parallel(lambda file: open_part(self._store, SIDECARS + file[0], file[1]), files)]
 
     @cached_property
     def _all_paths(self) -> list[pa.ChunkedArray]:

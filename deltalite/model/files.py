@@ -608,17 +608,24 @@ def remove_table(files: Sequence[RemoveFile]) -> pa.Table:
 
 def _action_table(files: Sequence[Any], schema: pa.Schema) -> pa.Table:
     bodies = [encode_value(f) for f in files]
-    columns = [_column([body.get(f.name) for body in bodies], f.type) for f in schema]
+    columns = [column_of([body.get(f.name) for body in bodies], f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+def column_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """JSON values as an Arrow array of any type that occurs in actions."""
     if pa.types.is_map(kind):
         return map_array(values)
     if pa.types.is_struct(kind):
-        children = [_column([None if v is None else v.get(f.name) for v in values], f.type) for f in kind]
+        children = [column_of([None if v is None else v.get(f.name) for v in values], f.type) for f in kind]
         missing = array([v is None for v in values], pa.bool_())
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=missing)
+    if pa.types.is_list(kind):
+        offsets = np.cumsum([0, *(len(v or ()) for v in values)], dtype=np.int32)
+        items = array([item for v in values for item in v or ()], kind.value_type)
+        bounds = pa.Array.from_buffers(pa.int32(), len(offsets), [None, pa.py_buffer(offsets.tobytes())])
+        missing = array([v is None for v in values], pa.bool_())
+        return pa.ListArray.from_arrays(bounds, items, type=kind, mask=missing)
     return array(values, kind)
 
 

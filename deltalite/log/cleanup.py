@@ -1,0 +1,75 @@
+"""Which log files have expired (PROTOCOL.md, "Metadata Cleanup"). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deltalite.log import segment
+from deltalite.log.segment import Checkpoint
+from deltalite.model.paths import SIDECARS, parse_log_name
+from deltalite.storage.base import FileMeta
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What may go, and the checkpoint that every kept version rests on.
+
+    ``commits`` are in order of version: deleted in that order, and before ``others`` (trap 33), they leave a log whose
+    every version from some point on can be read, wherever the deleting stops.
+    """
+
+    anchor: Checkpoint
+    commits: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def expired(
+    listing: Sequence[FileMeta], now_ms: int, retention_ms: int, protected_before: int | None = None
+) -> Expired | None:
+    """The log files that no version of the retention period needs; ``None`` when nothing may go.
+
+    Times are those of the commit files, made to grow. The cutoff is midnight UTC of the day that lies the retention
+    back, so that cleaning happens once a day at most (trap 53).
+
+    :param protected_before: the version below which history goes as a whole or not at all (trap 33).
+    """
+    names = segment.sort_out(listing)
+    cutoff = (now_ms - retention_ms) // DAY_MS * DAY_MS
+    kept_from = max((v for v, time in growing_times(names.commits.values()) if time <= cutoff), default=None)
+    if kept_from is None:
+        return None
+    anchor = next((c for c in names.checkpoints if c.version <= kept_from), None)
+    if anchor is None or (protected_before is not None and anchor.version < protected_before):
+        return None
+    commits = sorted(file.path for version, file in names.commits.items() if version < anchor.version)
+    others = sorted(file.path for file in listing if _precedes(file, anchor.version))
+    return Expired(anchor, tuple(commits), tuple(others)) if commits or others else None
+
+
+def _precedes(file: FileMeta, version: int) -> bool:
+    found = parse_log_name(file.path.rpartition("/")[2])
+    if found is None or found.kind == "commit":
+        return False
+    return found.version <= version if found.kind == "compaction" else found.version < version
+
+
+def growing_times(commits: Iterable[FileMeta]) -> list[tuple[int, int]]:
+    """Versions and their file times, each at least a millisecond after the one before (trap 22)."""
+    found: list[tuple[int, int]] = []
+    for file in sorted(commits):
+        time = max(file.modified_ms, found[-1][1] + 1) if found else file.modified_ms
+        found.append((int(file.path.rpartition("/")[2][:20]), time))
+    return found
+
+
+def expired_sidecars(listing: Iterable[FileMeta], referenced: Iterable[str], now_ms: int) -> tuple[str, ...]:
+    """The sidecars that no checkpoint refers to, unless a checkpoint in the making may.
+
+    :param referenced: bare names.
+    """
+    kept = {SIDECARS + name for name in referenced}
+    yesterday = now_ms // DAY_MS * DAY_MS - DAY_MS
+    return tuple(f.path for f in listing if f.path not in kept and f.modified_ms < yesterday)
