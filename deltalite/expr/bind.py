@@ -6,19 +6,21 @@ and what has become constant is computed at once.
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import re
 from dataclasses import replace
 from typing import Any
 
 from deltalite.exceptions import ExpressionError
+from deltalite.expr.coerce import common_of, converted
 from deltalite.expr.functions import lookup
+from deltalite.expr.functions.casts import cast_node
 from deltalite.expr.functions.logic import boolean
 from deltalite.expr.functions.registry import build
-from deltalite.expr.coerce import common_of, converted
 from deltalite.expr.literals import zone_info
 from deltalite.expr.parse import parse_expression
-from deltalite.expr.simplify import Settled
+from deltalite.expr.simplify import CLOCKS, Settled
 from deltalite.expr.tokens import caret, tokenize
 from deltalite.model.expr import (
     BOOLEAN,
@@ -41,13 +43,16 @@ from deltalite.model.expr import (
 from deltalite.model.types import StructType
 
 
-def bind(expr: Expr | str, schema: StructType, *, time_zone: str = "UTC") -> BoundExpr:
+def bind(
+    expr: Expr | str, schema: StructType, *, time_zone: str = "UTC", now: dt.datetime | None = None
+) -> BoundExpr:
     """The expression with names, types and conversions settled.
 
     Names are looked up ignoring case, and the schema's spelling wins. Constants are folded.
 
     :param expr: an expression, or its SQL text.
     :param time_zone: the zone in which timestamps are read from text and become dates, hours and text.
+    :param now: what ``current_timestamp()`` and ``current_date()`` mean, with a zone; the time of binding by default.
     :raises ExpressionError: for a name that the schema lacks (with names that resemble it), a function that does not
         exist, or types that do not go together; the message points into the text where one was given.
     """
@@ -55,7 +60,7 @@ def bind(expr: Expr | str, schema: StructType, *, time_zone: str = "UTC") -> Bou
     zone_info(time_zone)
     try:
         tree = parse_expression(expr) if isinstance(expr, str) else expr
-        typed: Any = _Binder(schema, time_zone).bound(tree)
+        typed: Any = _Binder(schema, time_zone, now).bound(tree)
     except ExpressionError as error:
         raise _pointing(error, text) from None
     except RecursionError:
@@ -63,12 +68,14 @@ def bind(expr: Expr | str, schema: StructType, *, time_zone: str = "UTC") -> Bou
     return _bound(typed, time_zone)
 
 
-def bind_predicate(expr: Expr | str, schema: StructType, *, time_zone: str = "UTC") -> BoundExpr:
+def bind_predicate(
+    expr: Expr | str, schema: StructType, *, time_zone: str = "UTC", now: dt.datetime | None = None
+) -> BoundExpr:
     """:func:`bind` for a condition.
 
     :raises ExpressionError: when the expression is not boolean.
     """
-    bound = bind(expr, schema, time_zone=time_zone)
+    bound = bind(expr, schema, time_zone=time_zone, now=now)
     if bound.type == VOID:
         return _bound(Literal(None, BOOLEAN), time_zone)
     if bound.type != BOOLEAN:
@@ -108,9 +115,9 @@ def _bound(typed: Any, time_zone: str) -> BoundExpr:
 class _Binder:
     """Binds the nodes of one expression."""
 
-    def __init__(self, schema: StructType, time_zone: str) -> None:
+    def __init__(self, schema: StructType, time_zone: str, now: dt.datetime | None) -> None:
         self.schema = schema
-        self.settled = Settled(time_zone)
+        self.settled = Settled(time_zone, now)
 
     def bound(self, root: Expr) -> Expr:
         """The typed tree: a walk in post-order with a stack of its own."""
@@ -137,16 +144,20 @@ class _Binder:
             found = self.schema.get(node.text)
             return Literal(node.text, STRING) if found is None else Column((found.name,), found.type)
         if isinstance(node, Cast):
-            return build_cast(kids[0], node)
+            return cast_node(kids[0], node.type, node.try_)
         if isinstance(node, Case):
             return _case(node, kids)
         if isinstance(node, Call):
+            if node.function in CLOCKS and not kids:
+                return self.settled.clock(CLOCKS[node.function])
             row = lookup(node.function)
             return row.rule(row, kids)
         raise ExpressionError(f"{type(node).__name__} is not part of an expression")
 
     def column(self, path: tuple[str, ...]) -> Expr:
         field = self.schema.get(path[0])
+        if field is None and len(path) == 1 and path[0].lower() in CLOCKS:
+            return self.settled.clock(CLOCKS[path[0].lower()])
         if field is None:
             raise self.unknown(path)
         expr: Expr = Column((field.name,), field.type)
@@ -168,13 +179,6 @@ class _Binder:
         return ExpressionError(
             f"there is no column {name!r}", hint=hint, name=path[0], column=name, suggestions=close
         )
-
-
-def build_cast(operand: Any, node: Cast) -> Expr:
-    from deltalite.expr.functions.casts import check_cast
-
-    check_cast(operand.type, node.type, node.try_)
-    return replace(node, operand=operand)
 
 
 def _case(node: Case, kids: list[Any]) -> Expr:

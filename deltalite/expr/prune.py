@@ -27,8 +27,8 @@ from deltalite.expr.bind import conjuncts
 from deltalite.expr.functions import lookup
 from deltalite.expr.functions.casts import cast
 from deltalite.expr.functions.comparison import compare
+from deltalite.expr.functions.patterns import like_prefix
 from deltalite.expr.functions.registry import Settings
-from deltalite.expr.functions.strings import like_prefix
 from deltalite.expr.literals import parse_offset
 from deltalite.expr.simplify import strict, widens
 from deltalite.expr.sql import to_sql
@@ -44,7 +44,19 @@ from deltalite.expr.vectors import (
     scalar_null,
     valid_mask,
 )
-from deltalite.model.expr import BOOLEAN, DATE, TIMESTAMP, BoundExpr, Call, Cast, Column, Expr, Literal, walk_expr
+from deltalite.model.expr import (
+    BOOLEAN,
+    DATE,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    BoundExpr,
+    Call,
+    Cast,
+    Column,
+    Expr,
+    Literal,
+    walk_expr,
+)
 
 Flags = np.ndarray
 """One boolean per file."""
@@ -375,15 +387,20 @@ class _Walk:
         return Bounds(low, high, value, nan, null)
 
     def carried(self, expr: Any, operand: Bounds, first: Any) -> tuple[pa.Array, pa.Array]:
+        """The bounds that a monotone function maps the bounds of its operand to.
+
+        Local time is not monotone where clocks are set back, so in such zones both ends are spread.
+        """
         low, high = operand.low, operand.high
-        if first.type == TIMESTAMP and not self.fixed_zone and expr.type != TIMESTAMP:
-            slack = from_numpy(np.array([_ZONE_SPREAD]), pa.duration("us"))[0]
-            low, high = pc.subtract(low, slack), pc.add(high, slack)
-        mapped = []
-        for bound in (low, high):
-            found = self.applied(expr, bound, first)
-            mapped.append(pa.nulls(self.stats.length, arrow_type(expr.type)) if found is None else found)
-        return mapped[0], mapped[1]
+        local = first.type == TIMESTAMP and not self.fixed_zone
+        if local:
+            low, high = pc.subtract(low, _ZONE_SPREAD), pc.add(high, _ZONE_SPREAD)
+        unknown = pa.nulls(self.stats.length, arrow_type(expr.type))
+        found = [self.applied(expr, bound, first) for bound in (low, high)]
+        low, high = (unknown if bound is None else bound for bound in found)
+        if local and expr.type == TIMESTAMP:
+            low, high = pc.subtract(low, _ZONE_SPREAD), pc.add(high, _ZONE_SPREAD)
+        return low, high
 
     def applied(self, expr: Any, bound: pa.Array, first: Any) -> pa.Array | None:
         """The expression with its first operand replaced by a bound; ``None`` where that cannot be computed."""
@@ -414,8 +431,8 @@ class _Walk:
             return None
 
 
-_ZONE_SPREAD = 26 * 3600 * 1_000_000
-"""The widest that two offsets from UTC of one zone can differ, in microseconds: local time is not monotone."""
+_ZONE_SPREAD = from_numpy(np.array([26 * 3600 * 1_000_000]), pa.duration("us"))[0]
+"""The widest that two offsets from UTC can differ."""
 
 _TRUTHS: dict[str, Callable[[_Walk, Call], Truth]] = {
     "and": _Walk.conjunction,
@@ -447,7 +464,7 @@ def _monotone(expr: Any) -> bool:
     return lookup(expr.function).monotone and all(isinstance(a, Literal) for a in expr.args[1:])
 
 
-_MONOTONE_CASTS = {(TIMESTAMP, DATE)}
+_MONOTONE_CASTS = {(TIMESTAMP, DATE), (TIMESTAMP_NTZ, DATE), (DATE, TIMESTAMP), (DATE, TIMESTAMP_NTZ)}
 
 
 def _may(found: Datum) -> Flags:

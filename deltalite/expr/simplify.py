@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Sequence
 from decimal import Decimal
@@ -15,6 +16,9 @@ from deltalite.expr.functions.comparison import FLIPPED
 from deltalite.expr.vectors import python_value
 from deltalite.model.expr import (
     BOOLEAN,
+    DATE,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
     Call,
     Case,
     Cast,
@@ -32,11 +36,24 @@ from deltalite.model.types import ArrayType, PrimitiveType
 _INTEGER_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 
 
+CLOCKS = {
+    "current_timestamp": TIMESTAMP, "now": TIMESTAMP, "current_date": DATE, "curdate": DATE, "localtimestamp": TIMESTAMP_NTZ,
+}  # fmt: skip
+"""Functions of the time of binding, which is one and the same throughout an expression."""
+
+
 class Settled:
     """Folds and simplifies nodes whose children are settled already."""
 
-    def __init__(self, time_zone: str) -> None:
+    def __init__(self, time_zone: str, now: dt.datetime | None) -> None:
         self.no_rows = Rows(None, time_zone, 1)
+        self.now = now
+
+    def clock(self, t: ExprType) -> Expr:
+        if self.now is None:
+            self.now = dt.datetime.now(dt.timezone.utc)
+        instant = Literal(self.now.astimezone(dt.timezone.utc), TIMESTAMP)
+        return instant if t == TIMESTAMP else self.folded(Cast(instant, t))
 
     def settle(self, node: Expr, known: Sequence[Expr]) -> Expr:
         """The node in its simplest form. ``known`` are the parts that need no more looking at."""

@@ -14,7 +14,7 @@ from deltalite.exceptions import ExpressionError
 from deltalite.expr.decimals import from_unscaled
 from deltalite.expr.literals import DATE_TEXT, TIME_TEXT, ZONE_TEXT, parse_offset, zone_info
 from deltalite.expr.time_zones import DAY, SECOND, to_utc
-from deltalite.expr.vectors import from_numpy, numpy_bools, numpy_values, valid_mask
+from deltalite.expr.vectors import from_numpy, numpy_bools, numpy_type, numpy_values, valid_mask
 from deltalite.model.arrow import array, scalar
 
 _SPACE = "".join(map(chr, (*range(0x21), 0x7F)))
@@ -34,49 +34,36 @@ def trimmed(values: pa.Array) -> pa.Array:
 
 def integers(values: pa.Array, target: Any) -> pa.Array:
     """Digits with an optional sign; no fraction, no exponent."""
-    text = trimmed(values)
-    good = numpy_bools(pc.match_substring_regex(text, r"^[+-]?\d{1,19}$"))
-    long_but_padded = numpy_bools(pc.match_substring_regex(text, r"^[+-]?0*\d{1,19}$")) & ~good
-    digits = pc.replace_substring_regex(text, r"^(\+|(-))?0*(\d)", r"\2\3") if long_but_padded.any() else text
-    good |= long_but_padded
-    digits = pc.replace_substring_regex(digits, r"^\+", "")
-    clean = pc.if_else(from_numpy(good, pa.bool_()), digits, scalar("0", pa.string()))
-    wide = pc.cast(clean, pa.decimal128(38, 0)) if (good & (numpy_values(pc.utf8_length(clean)) > 18)).any() else None
-    if wide is not None:
-        limit = [pc.greater_equal(wide, _decimal(-(2**63))), pc.less_equal(wide, _decimal(2**63 - 1))]
-        good &= numpy_bools(limit[0]) & numpy_bools(limit[1])
-        clean = pc.if_else(from_numpy(good, pa.bool_()), clean, scalar("0", pa.string()))
-    whole = numpy_values(pc.cast(clean, pa.int64()))
-    info = np.iinfo(target.arrow_type.to_pandas_dtype())
+    text = pc.replace_substring_regex(trimmed(values), r"^(?:\+|(-))?0*(\d+)$", r"\1\2")
+    good = numpy_bools(pc.match_substring_regex(text, r"^-?\d{1,19}$"))
+    size = pc.utf8_trim(text, characters="-")
+    limit = pc.if_else(pc.starts_with(text, "-"), scalar(str(2**63), pa.string()), scalar(str(2**63 - 1), pa.string()))
+    long = numpy_bools(pc.equal(pc.utf8_length(size), scalar(19, pa.int32())))
+    good &= ~(long & numpy_bools(pc.greater(size, limit)))
+    whole = numpy_values(pc.cast(_only(good, text), pa.int64()))
+    info = np.iinfo(numpy_type(target.arrow_type))
     good &= (whole >= info.min) & (whole <= info.max)
     result = from_numpy(np.where(good, whole, 0), target.arrow_type, valid_mask(values))
     return target.checked(result, good, values)
 
 
-def _decimal(value: int) -> pa.Scalar:
-    return scalar(value, pa.decimal128(38, 0))
+def _only(good: np.ndarray, text: pa.Array) -> pa.Array:
+    """The texts that are numbers, and zeros for the others."""
+    return text if good.all() else pc.if_else(from_numpy(good, pa.bool_()), text, scalar("0", pa.string()))
 
 
 def floats(values: pa.Array, target: Any) -> pa.Array:
     """What Java's ``parseDouble`` reads, ``NaN`` and infinities in any case."""
     text = trimmed(values)
     good = numpy_bools(pc.match_substring_regex(text, _FLOAT))
-    clean = pc.if_else(from_numpy(good, pa.bool_()), pc.replace_substring_regex(text, "^[+]|[dDfF]$", ""), scalar("0", pa.string()))
-    result = numpy_values(pc.cast(clean, pa.float64())).copy()
+    numbers = numpy_values(pc.cast(_only(good, pc.replace_substring_regex(text, "^[+]|[dDfF]$", "")), target.arrow_type))
     if not good.all():
-        lower = pc.utf8_lower(text)
+        numbers, lower = numbers.copy(), pc.utf8_lower(text)
         for name, value in _SPECIAL_FLOATS.items():
             found = numpy_bools(pc.equal(lower, scalar(name, pa.string())))
-            result[found] = value
+            numbers[found] = value
             good |= found
-    if target.name == "float":
-        result = np.array([np.float32(t) for t in clean.to_pylist()], dtype=np.float64) if np.isfinite(result).all() else result
-    with np.errstate(over="ignore"):
-        return target.checked(from_numpy(result.astype(_float_type(target)), target.arrow_type, valid_mask(values)), good, values)
-
-
-def _float_type(target: Any) -> Any:
-    return np.float32 if target.name == "float" else np.float64
+    return target.checked(from_numpy(numbers, target.arrow_type, valid_mask(values)), good, values)
 
 
 def decimals(texts: Sequence[str | None], values: pa.Array, target: Any) -> pa.Array:

@@ -1,6 +1,35 @@
 """The functions of the expression language, one module per group."""
 
-from deltalite.expr.functions import collections, comparison, logic, strings
+from deltalite.expr.functions import (
+    arithmetic,
+    collections,
+    comparison,
+    conditional,
+    dates,
+    formats,
+    hashes,
+    intervals,
+    logic,
+    mathematics,
+    patterns,
+    strings,
+)
 from deltalite.expr.functions.registry import FUNCTIONS, Function, lookup
 
-__all__ = ["FUNCTIONS", "Function", "collections", "comparison", "logic", "lookup", "strings"]
+__all__ = [
+    "FUNCTIONS",
+    "Function",
+    "arithmetic",
+    "collections",
+    "comparison",
+    "conditional",
+    "dates",
+    "formats",
+    "hashes",
+    "intervals",
+    "logic",
+    "lookup",
+    "mathematics",
+    "patterns",
+    "strings",
+]

@@ -18,6 +18,7 @@ from deltalite.exceptions import ExpressionError
 from deltalite.expr import text_of, text_to
 from deltalite.expr.coerce import INTEGRAL, is_decimal, is_numeric, name_of
 from deltalite.expr.decimals import fits, from_unscaled, rescaled, to_floats, truncated, unscaled
+from deltalite.expr.functions.registry import Function, add, wrong_arguments
 from deltalite.expr.time_zones import DAY, SECOND, to_local, to_utc
 from deltalite.expr.vectors import (
     Datum,
@@ -33,10 +34,12 @@ from deltalite.expr.vectors import (
     valid_mask,
 )
 from deltalite.model.arrow import scalar
-from deltalite.model.expr import ExprType, IntervalType, type_name
+from deltalite.model.expr import Cast, Expr, ExprType, IntervalType, type_name
 from deltalite.model.types import ArrayType, MapType, PrimitiveType, StructType
 
 INTEGER_RANGE = {"byte": 2**7, "short": 2**15, "integer": 2**31, "long": 2**63}
+LAST_DAY = 106_751_990
+"""Days since 1970 that a timestamp of microseconds can hold, either way."""
 _NUMBERS = {*INTEGRAL, "float", "double", "decimal"}
 _ALLOWED = {
     "boolean": {"string"} | _NUMBERS,
@@ -72,6 +75,29 @@ def _castable(source: ExprType, target: ExprType) -> bool:
     if isinstance(source, IntervalType):
         return isinstance(target, IntervalType) and source.type == "interval day" and target.type.startswith("interval day")
     return name_of(target) in _ALLOWED.get(name_of(source), set()) or name_of(source) == name_of(target)
+
+
+def cast_node(operand: Any, target: ExprType, try_: bool = False) -> Expr:
+    """A typed operand cast to a type, checked to exist."""
+    check_cast(operand.type, target, try_)
+    return Cast(operand, target, try_)
+
+
+def _cast_function(target: ExprType) -> Any:
+    def rule(row: Function, args: list[Any]) -> Expr:
+        if len(args) != 1:
+            raise wrong_arguments(row, args, "arguments")
+        return cast_node(args[0], target)
+
+    return rule
+
+
+for _name, _type in (
+    ("boolean", "boolean"), ("tinyint", "byte"), ("smallint", "short"), ("int", "integer"), ("bigint", "long"),
+    ("float", "float"), ("double", "double"), ("decimal", "decimal(10,0)"), ("string", "string"), ("binary", "binary"),
+    ("date", "date"), ("timestamp", "timestamp"), ("timestamp_ntz", "timestamp_ntz"),
+):  # fmt: skip
+    add(_name, _cast_function(PrimitiveType(_type)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +199,8 @@ def _float_to_integer(values: pa.Array, target: Target) -> pa.Array:
     with np.errstate(invalid="ignore"):
         good = (np.floor(numbers) <= float(bound - 1)) & (np.ceil(numbers) >= -float(bound))
         whole = np.trunc(np.where(good, numbers, 0.0))
-        result = np.where(whole >= float(2**63), 2**63 - 1, np.where(whole >= float(2**63), 0, whole).astype(np.int64))
+    too_big = whole >= float(2**63)  # only 2**63 itself, which Java cuts to the largest long
+    result = np.where(too_big, 2**63 - 1, np.where(too_big, 0, whole).astype(np.int64))
     return target.checked(_with_nulls(result, target.arrow_type, values), good, values)
 
 
@@ -213,15 +240,17 @@ def _decimals(numbers: np.ndarray, target: Target, values: pa.Array) -> pa.Array
 def _time(values: pa.Array, kind: str, target: Target) -> pa.Array:
     """Dates, instants and wall times into one another."""
     numbers = numpy_values(values).astype(np.int64)
+    good = np.ones(len(values), dtype=bool)
     if kind == "date":
-        numbers, kind = numbers * DAY, "timestamp_ntz"
+        good = np.abs(numbers) <= LAST_DAY
+        numbers, kind = np.where(good, numbers, 0) * DAY, "timestamp_ntz"
     if kind == "timestamp" and target.name != "timestamp":
         numbers = to_local(numbers, target.time_zone)
     if kind == "timestamp_ntz" and target.name == "timestamp":
         numbers = to_utc(numbers, target.time_zone)
     if target.name == "date":
         numbers = numbers // DAY
-    return _with_nulls(numbers, target.arrow_type, values)
+    return target.checked(_with_nulls(numbers, target.arrow_type, values), good, values)
 
 
 def _timestamp_to_number(values: pa.Array, target: Target) -> pa.Array:
