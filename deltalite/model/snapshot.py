@@ -110,6 +110,10 @@ class Snapshot:
             mark=CommitMark(len(commit.data), None, zlib.crc32(commit.data)),
         )
 
+    def checkpointed(self) -> Snapshot:
+        """The same version, known to have a checkpoint."""
+        return replace(self, checkpoint_version=self.version)
+
     @classmethod
     def first(cls, commit: Commit, partition_keys: Callable[[TableConfig], Sequence[str]]) -> Snapshot:
         """The version that a table's first commit makes.

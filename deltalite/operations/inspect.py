@@ -146,7 +146,7 @@ def files(snapshot: Snapshot, predicate: Any = None) -> pa.Table:
 def add_actions(snapshot: Snapshot, flatten: bool, table: pa.Table | None = None) -> pa.Table:
     """The live files as deltalake's ``get_add_actions`` shows them."""
     table = snapshot.files.table() if table is None else table
-    stats = planning.statistics(snapshot.config, table)
+    stats = matching.statistics(snapshot.config, table)
     values = {f.name: matching.partition_column(snapshot.config, table, f.name) for f in snapshot.config.partition_fields}
     micros = pa.chunked_array([_times(c) for c in table.column("modificationTime").chunks], pa.timestamp("ms"))
     columns: dict[str, Any] = {

@@ -105,7 +105,10 @@ def commit(
         winner = _put(store, version, body, pending.txn_id, options, world)
         if winner is None:
             snapshot = _advanced(base, version, body, actions, world.now_ms())
-            after.after_commit(store, snapshot, options.checkpoint, options.cleanup, world.now_ms)
+            snapshot = after.after_commit(
+                store, snapshot, world.now_ms,
+                txn_id=pending.txn_id, with_checkpoint=options.checkpoint, with_cleanup=options.cleanup,
+            )  # fmt: skip
             return Committed(snapshot, tuple(actions), attempt)
         logger.info("version %d was taken by another writer", version)
         base, mine = _pass_winners(store, pending, base, version)
