@@ -107,7 +107,9 @@ def test_old_or_new(name: str, counts: Any, mode: Any) -> None:
 def test_a_lost_reply_of_the_commit_is_recognised(name: str) -> None:
     inner = prepared(name in FRESH)
     before = state(inner)[0]
-    store = FaultyStore(inner, at=1, mode="after", matching=lambda call: call.op == "put_if_absent" and call.path.endswith(".json"))
+    store = FaultyStore(
+        inner, at=1, mode="after", matching=lambda call: call.op == "put_if_absent" and call.path.endswith(".json")
+    )
     OPERATIONS[name](store)
     assert store.hit is not None
     assert state(inner)[0] == before + 1
@@ -136,7 +138,9 @@ def test_no_answer_at_all_is_unknown_and_deletes_nothing() -> None:
 def test_a_delayed_commit_lands_once() -> None:
     """The first request is applied long after its caller gave up: the retry used the same version, so it is one commit."""
     inner = prepared(False)
-    store = FaultyStore(inner, at=1, mode="delay", matching=lambda call: call.op == "put_if_absent" and call.path.endswith(".json"))
+    store = FaultyStore(
+        inner, at=1, mode="delay", matching=lambda call: call.op == "put_if_absent" and call.path.endswith(".json")
+    )
     result = DeltaTable(store).append(MORE)
     store.deliver()
     assert state(inner)[0] == result.version == 1
@@ -158,7 +162,11 @@ def test_a_definite_refusal_leaves_no_files() -> None:
 @pytest.mark.bug("T-10")
 def test_work_after_the_commit_never_fails_it() -> None:
     inner = prepared(False)
-    broken = lambda call: call.op in ("put", "put_if_absent", "publish") and not call.path.endswith((".json", ".parquet")) or "checkpoint" in call.path  # noqa: E731
+    broken = lambda call: (
+        call.op in ("put", "put_if_absent", "publish")
+        and not call.path.endswith((".json", ".parquet"))
+        or "checkpoint" in call.path
+    )  # noqa: E731
     for at in range(1, 6):
         store = FaultyStore(inner, at=at, mode="before", matching=broken)
         version = DeltaTable(store).append(MORE).version
@@ -202,7 +210,9 @@ def test_every_file_of_a_commit_is_there_before_the_commit() -> None:
     inner = prepared(False)
     store = FaultyStore(inner)
     DeltaTable(store).append(MORE)
-    commit_at = next(i for i, call in enumerate(store.calls) if call.op == "put_if_absent" and call.path == commit_file(1))
+    commit_at = next(
+        i for i, call in enumerate(store.calls) if call.op == "put_if_absent" and call.path == commit_file(1)
+    )
     published = {call.path for call in store.calls[:commit_at] if call.op in ("publish", "put")}
     named = [a for a in Commit(1, inner.get(commit_file(1))).actions if isinstance(a, AddFile)]
     assert named and {relative_path(a.path) for a in named} <= published
