@@ -94,22 +94,22 @@ def evolve(old: TableConfig | None, metadata: Metadata, version: int) -> Metadat
         return metadata
     schema = parse_schema(metadata.schema_string)
     known = _known_fields(old, before)
-    by_id = {pair[0]: pair for pair in known.values()} if before == after else {}
+    by_id: dict[Any, tuple[int, str]] = {pair[0]: pair for pair in known.values()} if before == after else {}
     kept = {known[p][0] for p, f in walk(schema) if p in known and f.metadata.get(ID) in (None, known[p][0])}
     cloned = old is None and MAX_ID in metadata.configuration  # its files exist and have the names in the schema
     given = max(_highest_of(schema), _number(metadata.configuration)) if cloned else 0
     ids = _Ids(metadata.id, max(_highest(old), given, *by_id, *(pair[0] for pair in known.values()), 0))
 
     def assign(field: Field, path: Path) -> Field:
-        stated = field.metadata.get(ID), field.metadata.get(PHYSICAL_NAME)
-        renamed = stated[0] in by_id and stated[0] not in kept
+        number, name = field.metadata.get(ID), field.metadata.get(PHYSICAL_NAME)
+        renamed = by_id.get(number) if number not in kept else None
         if renamed and (path not in known or known[path][0] not in kept):
-            pair = by_id[stated[0]]
+            number, name = renamed
         elif path in known:
-            pair = known[path]
-        else:
-            pair = stated if cloned and None not in stated else ids.fresh()
-        return field.with_(metadata={**field.metadata, ID: pair[0], PHYSICAL_NAME: pair[1]})
+            number, name = known[path]
+        elif not cloned or number is None or name is None:
+            number, name = ids.fresh()
+        return field.with_(metadata={**field.metadata, ID: number, PHYSICAL_NAME: name})
 
     mapped = Schema(map_fields(schema, assign).fields)
     configuration = {**metadata.configuration, MAX_ID: str(ids.highest)}

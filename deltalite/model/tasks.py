@@ -5,7 +5,7 @@ Both are values: picklable, without a store, a clock or a snapshot behind them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from deltalite.model import partition
 from deltalite.model.actions import DeletionVector
 from deltalite.model.arrow import schema_to_arrow
 from deltalite.model.files import ADD_SCHEMA, deletion_vector
-from deltalite.model.types import DataType, Field, StructType
+from deltalite.model.types import DataType, StructType
 
 if TYPE_CHECKING:
     from deltalite.model.expr import BoundExpr
@@ -144,9 +144,3 @@ class ScanPlan:
         """The typed partition values by logical name, from the strings of an action."""
         columns = zip(self.partition_columns, self.partition_keys, self.partition_types, strict=True)
         return {name: partition.parse(values.get(key), kind) for name, key, kind in columns}
-
-
-def select(fields: Sequence[Field], names: Sequence[str]) -> StructType:
-    """The fields of these names, in the order of the names."""
-    found = {f.name: f for f in fields}
-    return StructType([found[name] for name in names])

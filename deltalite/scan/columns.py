@@ -7,19 +7,20 @@ Only conversions that keep every value are made; any other pair of types is refu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from deltalite.exceptions import InvalidTableError
 from deltalite.features.reading import converted
 from deltalite.model.arrow import type_to_arrow
+from deltalite.model.stats import type_at
 from deltalite.model.types import ArrayType, DataType, Field, MapType, StructType
 from deltalite.scan.values import plain_type, plain_values, same_kind
 
 FIELD_ID = "parquet.field.id"
+Path = tuple[str, ...]
 Convert = Callable[[pa.Array], pa.Array]
 
 
@@ -43,6 +44,41 @@ class Source(NamedTuple):
     leaves: tuple[int, ...]
     type: pa.DataType
     convert: Convert | None
+
+
+class Columns(NamedTuple):
+    """Some columns of the table: as the table knows them, and in parallel as files do."""
+
+    logical: StructType
+    physical: StructType
+
+    def only(self, paths: Iterable[Path]) -> Columns:
+        """The columns, and below them the struct fields, that some path leads to."""
+        wanted = list(paths)
+        pairs = [
+            _narrowed(column, stored, [path[1:] for path in wanted if path[0] == column.name])
+            for column, stored in zip(self.logical.fields, self.physical.fields, strict=True)
+            if any(path[0] == column.name for path in wanted)
+        ]
+        return Columns(StructType([column for column, _ in pairs]), StructType([stored for _, stored in pairs]))
+
+    def without(self, names: Iterable[str]) -> Columns:
+        left = [(c, s) for c, s in zip(self.logical.fields, self.physical.fields, strict=True) if c.name not in names]
+        return Columns(StructType([c for c, _ in left]), StructType([s for _, s in left]))
+
+
+def _narrowed(column: Field, stored: Field, paths: Sequence[Path]) -> tuple[Field, Field]:
+    if () in paths or not (isinstance(column.type, StructType) and isinstance(stored.type, StructType)):
+        return column, stored
+    inner = Columns(column.type, stored.type).only(paths)
+    return column.with_(type=inner.logical), stored.with_(type=inner.physical)
+
+
+class Leaf(NamedTuple):
+    """A Parquet leaf column and the table's type of it. ``leaf`` is ``None`` where the file lacks the column."""
+
+    leaf: int | None
+    type: DataType
 
 
 class MatchedColumn(NamedTuple):
@@ -101,8 +137,8 @@ class Matcher:
         self._by_field_id = by_field_id
         self._file = file
 
-    def match(self, nodes: Sequence[Node], logical: StructType, physical: StructType) -> list[MatchedColumn]:
-        """Every column of ``logical``; ``physical`` names the same fields as files do.
+    def match(self, nodes: Sequence[Node], columns: Columns) -> list[MatchedColumn]:
+        """Where the file has each of the columns.
 
         :raises InvalidTableError: two fields fit one column, the file has no ids to match by, or a field has a type
             that the table's type cannot take.
@@ -114,11 +150,29 @@ class Matcher:
                 path=self._file,
             )
         found = []
-        for column, stored in zip(logical.fields, physical.fields, strict=True):
+        for column, stored in zip(columns.logical.fields, columns.physical.fields, strict=True):
             node = self._find(nodes, stored, column.name)
             source = None if node is None else self._source(node, column.type, stored.type, column.name)
             found.append(MatchedColumn(column.name, type_to_arrow(column.type), source, node))
         return found
+
+    def leaf(self, nodes: Sequence[Node], columns: Columns, path: Path) -> Leaf | None:
+        """The leaf column at a path of struct fields; ``None`` where the path leads to no plain column."""
+        logical, physical = columns
+        for depth, name in enumerate(path, 1):
+            at = logical.names.index(name) if name in logical.names else -1
+            if at < 0:
+                return None
+            kind, stored = logical.fields[at].type, physical.fields[at]
+            node = self._find(nodes, stored, name)
+            if node is None:
+                found = type_at(logical, path[depth - 1 :])
+                return None if found is None else Leaf(None, found)
+            if not isinstance(kind, StructType) or not isinstance(stored.type, StructType):
+                plain = depth == len(path) and not node.children and not isinstance(kind, (ArrayType, MapType))
+                return Leaf(node.first, kind) if plain else None
+            logical, physical, nodes = kind, stored.type, node.children
+        return None
 
     def _find(self, nodes: Sequence[Node], wanted: Field, path: str) -> Node | None:
         if self._by_field_id and FIELD_ID in wanted.metadata:
@@ -267,14 +321,3 @@ def _with_children(target: pa.DataType, values: pa.Array, children: pa.Array) ->
 
 def _storage(values: Any) -> Any:
     return values.storage if isinstance(values, pa.ExtensionArray) else values
-
-
-def concat(arrays: Sequence[pa.Array], data_type: pa.DataType) -> pa.Array:
-    """One array of several, or of none."""
-    if not arrays:
-        return pa.nulls(0, data_type)
-    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
-
-
-def take_true(values: pa.Array, mask: pa.BooleanArray) -> pa.Array:
-    return pc.filter(values, mask)

@@ -2,54 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from deltalite.expr.prune import ColumnStats, all_rows_match, keep_mask
-from deltalite.features import partition_keys
-from deltalite.model import partition
-from deltalite.model.arrow import scalar
+from deltalite.expr.prune import all_rows_match, keep_mask
+from deltalite.features import physical_schema
+from deltalite.model.arrow import to_numpy
 from deltalite.model.config import TableConfig
 from deltalite.model.expr import BoundExpr
+from deltalite.model.files import struct_leaf
+from deltalite.model.stats import MAX, MIN, NULLS, ROWS, has_bounds, parse_stats, stats_type
+from deltalite.scan.stats import LogStats, TableFiles, leaf_columns, partition_values
 
 COUNT_COLUMNS = ("stats", "deletionVector")
 
 
-class _Stats:
-    def __init__(self, config: TableConfig, files: pa.Table) -> None:
-        self._config, self._files = config, files
-        self.length = files.num_rows
-        self.num_records = None
-
-    def column(self, path: tuple[str, ...]) -> ColumnStats | None:
-        if len(path) != 1 or path[0] not in self._config.partition_columns:
-            return None
-        values = partition_column(self._config, self._files, path[0]).combine_chunks()
-        return ColumnStats(values, values, None, exact=True)
-
-
 def may_match(config: TableConfig, files: pa.Table, predicate: BoundExpr) -> np.ndarray:
-    """Which files may hold a row that satisfies the predicate."""
-    return keep_mask(predicate, _Stats(config, files))
+    """Which files may hold a row that satisfies the predicate, as a mask.
+
+    :param files: columns ``path``, ``partitionValues`` and ``stats`` of the log.
+    """
+    return keep_mask(predicate, LogStats(config, TableFiles(files), predicate.columns))
 
 
 def rows_matched(config: TableConfig, files: pa.Table, predicate: BoundExpr) -> tuple[np.ndarray, np.ndarray]:
-    """Which files may hold a matching row, and which hold nothing but matching rows."""
-    stats = _Stats(config, files)
+    """Which files may hold a matching row, and which hold nothing but matching rows, as masks."""
+    stats = LogStats(config, TableFiles(files), predicate.columns)
     return keep_mask(predicate, stats), all_rows_match(predicate, stats)
 
 
 def partition_column(config: TableConfig, files: pa.Table, name: str) -> pa.ChunkedArray:
     """The typed values of a partition column, one a file."""
-    at = config.partition_columns.index(name)
-    key = scalar(partition_keys(config)[at], pa.string())
-    texts = [pc.map_lookup(c, query_key=key, occurrence="first") for c in files.column("partitionValues").chunks]
-    kind = config.partition_fields[at].type
-    return pa.chunked_array([partition.parse_column(t, kind) for t in texts])
+    return pa.chunked_array([partition_values(config, TableFiles(files), name)])
 
 
 def row_counts(files: pa.Table) -> np.ndarray:
-    """Live rows of each file, -1 where its statistics do not tell."""
-    found = [-1 if s is None else int(s.split('"numRecords":')[1].split(",")[0].rstrip("}")) for s in files.column("stats").to_pylist()]
-    return np.array(found, dtype=np.int64)
+    """Live rows of each file, deleted ones subtracted; -1 where its statistics do not tell.
+
+    :param files: the columns ``COUNT_COLUMNS`` of the log.
+    """
+    kind = pa.struct([pa.field(ROWS, pa.int64())])
+    counts = struct_leaf(parse_stats(files.column("stats"), kind), (ROWS,))
+    rows = np.where(_valid(counts), to_numpy(counts), -1)
+    deleted = struct_leaf(files.column("deletionVector"), ("cardinality",))
+    gone = np.where(_valid(deleted), to_numpy(deleted), 0)
+    return np.where((rows >= 0) & (gone <= rows), rows - gone, -1)
+
+
+def _valid(values: pa.ChunkedArray) -> np.ndarray:
+    return to_numpy(values.is_valid()) if values.null_count else np.ones(len(values), bool)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The statistics of files as their writers left them, by dotted logical name of the columns that have any."""
+
+    num_records: pa.ChunkedArray
+    minimum: Mapping[str, pa.ChunkedArray]
+    maximum: Mapping[str, pa.ChunkedArray]
+    null_count: Mapping[str, pa.ChunkedArray]
+
+
+def statistics(config: TableConfig, files: pa.Table) -> Statistics:
+    """What the log says about the columns of files; for people, not for pruning.
+
+    :param files: the column ``stats`` of the log.
+    """
+    mapped = physical_schema(config)
+    stored = set(config.data_schema.names)
+    logical = [(path, kind) for path, kind in leaf_columns(config.schema) if path[0] in stored]
+    partitions = {p.name for f, p in zip(config.schema.fields, mapped.fields, strict=True) if f.name not in stored}
+    physical = [path for path, _ in leaf_columns(mapped) if path[0] not in partitions]
+    parsed = parse_stats(files.column("stats"), stats_type(mapped, physical))
+
+    def leaves(name: str, only_bounded: bool) -> dict[str, pa.ChunkedArray]:
+        found = {}
+        for (path, kind), at in zip(logical, physical, strict=True):
+            if has_bounds(kind) or not only_bounded:
+                column = struct_leaf(parsed, (name, *at))
+                if column.null_count < len(column):
+                    found[".".join(path)] = column
+        return found
+
+    return Statistics(struct_leaf(parsed, (ROWS,)), leaves(MIN, True), leaves(MAX, True), leaves(NULLS, False))
+
+
+__all__ = [
+    "COUNT_COLUMNS",
+    "Statistics",
+    "may_match",
+    "partition_column",
+    "row_counts",
+    "rows_matched",
+    "statistics",
+]

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deltalite.exceptions import InvalidTableError, StorageError
-from deltalite.model.types import StructType
-from deltalite.scan.columns import MatchedColumn, Matcher, file_nodes
+from deltalite.scan.columns import Columns, Leaf, MatchedColumn, Matcher, file_nodes
 from deltalite.storage import Store
 
 _BATCH_BYTES = 64 << 20
@@ -33,6 +32,7 @@ class DataFile:
         with reading(path):
             self._parquet = _open(store, path, size)
             self.metadata = self._parquet.metadata
+            self.schema = self._parquet.schema
             schema = self._parquet.schema_arrow
         self._nodes = file_nodes(schema)
         self._matcher = Matcher(by_field_id, path)
@@ -49,9 +49,13 @@ class DataFile:
     def num_rows(self) -> int:
         return self.metadata.num_rows
 
-    def match(self, logical: StructType, physical: StructType) -> list[MatchedColumn]:
+    def match(self, columns: Columns) -> list[MatchedColumn]:
         """Where the file has the given columns; see :meth:`deltalite.scan.columns.Matcher.match`."""
-        return self._matcher.match(self._nodes, logical, physical)
+        return self._matcher.match(self._nodes, columns)
+
+    def leaf(self, columns: Columns, path: tuple[str, ...]) -> Leaf | None:
+        """The Parquet leaf of a column; see :meth:`deltalite.scan.columns.Matcher.leaf`."""
+        return self._matcher.leaf(self._nodes, columns, path)
 
     def row_groups(self) -> list[RowGroup]:
         found, start = [], 0

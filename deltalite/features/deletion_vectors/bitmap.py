@@ -155,4 +155,3 @@ def _native(data: bytes, order: str) -> BitMap64:
     if at != len(data):
         raise ValueError("bytes are left over")
     return found
-

@@ -81,9 +81,7 @@ def _arrays(lists: Any, metadata: pa.Array) -> pa.Array:
         places = ends[first : last + 1] - ends[first]
         size = b.size_for(int(places[-1]))
         found.append(
-            b.array_start(last - first, size)
-            + _little_endian(places, size).tobytes()
-            + data[ends[first] : ends[last]]
+            b.array_start(last - first, size) + _little_endian(places, size).tobytes() + data[ends[first] : ends[last]]
         )
     return array(found, _BINARY)
 
