@@ -99,7 +99,8 @@ class FsspecStore:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> bytes:
-        return self._do("read", path, lambda: self._fs.cat_file(self._full(path)))
+        full = self._full(path)
+        return self._do("read", path, lambda: self._fs.cat_file(full))
 
     def get_range(self, path: str, start: int, length: int) -> bytes:
         full = self._full(path)
@@ -256,7 +257,7 @@ class _FsspecOutput(OutputFile):
         try:
             self._store._do("write", self._path, self._file.close)
             if self._target != self._full:
-                self._store._do("write", self._path, lambda: self._store._fs.mv(self._target, self._full))
+                self._store._do("write", self._path, lambda: _move(self._store._fs, self._target, self._full))
         except BaseException:
             self._discard()
             raise
@@ -273,6 +274,17 @@ class _FsspecOutput(OutputFile):
             if discard is not None:
                 discard()
             file.closed = True
+
+
+def _move(fs: Any, source: str, target: str) -> None:
+    """fsspec's own ``mv`` expands wildcards, and would move, then delete, other files than ours."""
+    from fsspec import AbstractFileSystem
+
+    if type(fs).mv is AbstractFileSystem.mv:
+        fs.cp_file(source, target)
+        fs.rm_file(source)
+    else:
+        fs.mv(source, target)
 
 
 def _meta(path: str, info: Mapping[str, Any]) -> FileMeta:

@@ -365,10 +365,12 @@ def _meta(path: str, found: os.stat_result) -> FileMeta:
 def _refused(action: str, path: str, error: OSError) -> StorageError | FileNotFoundError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    reason = error.strerror or str(error)
-    return refusal(
-        action, path, reason, hint=_HINTS.get(error.errno or 0), transient=error.errno in _TRANSIENT, code=error.errno
+    transient = error.errno in _TRANSIENT
+    refused = refusal(
+        action, path, error.strerror or str(error), hint=_HINTS.get(error.errno or 0), transient=transient
     )
+    refused.errno = error.errno
+    return refused
 
 
 def _unlink_quietly(path: str) -> None:

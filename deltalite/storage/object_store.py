@@ -267,7 +267,7 @@ class S3Store:
             return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.root}/{path}")
         reason = f"it changed while it was read ({verdict.code})" if verdict.kind == "taken" else verdict.reason
         where = f"{self.root}/{path}"
-        return refusal(action, where, reason, hint=verdict.hint, transient=verdict.transient, code=verdict.code)
+        return refusal(action, where, reason, hint=verdict.hint, transient=verdict.transient, error_code=verdict.code)
 
 
 def _milliseconds(moment: Any) -> int:

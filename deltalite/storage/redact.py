@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 
-__all__ = ["is_secret_name", "redact"]
+__all__ = ["is_secret_name", "mask_log_records", "redact"]
 
 MASK = "***"
 
@@ -13,7 +14,7 @@ _WORDS = (
     r"secret[a-z_]*|passw(?:or)?d|passphrase|passwd|pwd|(?:[a-z_]*_)?token|access_?key(?:_?id)?|account_?key|"
     r"master_?key|private_?key|shared_?key|sas(?:_?(?:key|token))?|sharedaccesssignature|sharedaccesskey|"
     r"connection_?string|credentials?|authorization|api_?key|client_secret|service_account(?:_?key)?|signature|"
-    r"[a-z_]*_secret|sse_customer_key|encryption_key"
+    r"[a-z_]*_secret|sse_customer_key(?:_base64)?|encryption_key"
 )
 _SECRET_NAME = re.compile(rf"(?:aws_|azure_|azure_storage_|google_|gcs_|gcp_)*(?:{_WORDS}|key|sig)\Z", re.I)
 
@@ -48,6 +49,21 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     text = _SCHEME_TOKEN.sub(rf"\g<kind> {MASK}", text)
     text = _PAIR.sub(rf"\g<name>{MASK}", text)
     return _ACCESS_KEY_ID.sub(MASK, text)
+
+
+def mask_log_records(*loggers: str) -> None:
+    """Redact what these loggers of other libraries write from now on."""
+    for name in loggers:
+        logging.getLogger(name).addFilter(_FILTER)  # a second time it has no effect
+
+
+class _RedactingFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), None
+        return True
+
+
+_FILTER = _RedactingFilter()
 
 
 def _without_user(match: re.Match[str]) -> str:

@@ -7,11 +7,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 from deltalite.exceptions import InvalidArgumentError, StorageError
 from deltalite.storage.options import OptionSet, s3_options
+from deltalite.storage.redact import redact
 
 __all__ = ["S3Config", "conditional_put_obstacle", "s3_config"]
 
@@ -105,13 +107,23 @@ def _refuse_plain_http(found: OptionSet) -> None:
             hint="give access_key_id and secret_access_key as options of their own",
             transient=False,
         )
-    local = parts.hostname in ("localhost", "::1") or (parts.hostname or "").startswith("127.")
-    if endpoint.lower().startswith("http://") and not local and not found.flag("allow_http"):
+    if (
+        endpoint.lower().startswith("http://")
+        and not _is_loopback(parts.hostname or "")
+        and not found.flag("allow_http")
+    ):
         raise StorageError(
-            f"the endpoint {endpoint} is not encrypted",
+            f"the endpoint {redact(endpoint)} is not encrypted",
             hint='use https, or set the storage option "allow_http" to "true"',
             transient=False,
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _client_config(found: OptionSet, config: dict[str, Any]) -> dict[str, Any]:

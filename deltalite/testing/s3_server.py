@@ -80,7 +80,8 @@ class _Upload:
 
 
 class S3Server:
-    """The server; a context manager. ``objects[bucket][key]`` are its contents, ``requests`` what it was asked."""
+    """The server; a context manager. ``objects[bucket][key]`` are its contents, ``requests`` what it was asked, ``access_keys``
+    by whom."""
 
     def __init__(self, bucket: str = "bucket", dialect: Dialect | None = None) -> None:
         self.dialect = dialect or Dialect()
@@ -88,6 +89,7 @@ class S3Server:
         self.objects: dict[str, dict[str, _Object]] = {bucket: {}}
         self.uploads: dict[str, _Upload] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.access_keys: list[str] = []
         self._faults: list[_Fault] = []
         self._delayed: list[Callable[[], _Reply]] = []
         self._lock = threading.RLock()
@@ -121,6 +123,14 @@ class S3Server:
         """Write as another client would."""
         with self._lock:
             self._store(self.bucket, key, data)
+
+    def reset(self) -> None:
+        """Forget contents, faults and history; speak as AWS does again."""
+        with self._lock:
+            self.objects = {self.bucket: {}}
+            self.dialect = Dialect()
+            for record in (self.uploads, self.requests, self.access_keys, self._faults, self._delayed):
+                record.clear()
 
     def get(self, key: str) -> bytes | None:
         found = self.objects[self.bucket].get(key)
@@ -161,6 +171,7 @@ class S3Server:
         where = key or query.get("prefix", "")
         with self._lock:
             self.requests.append((method, where, query))
+            self.access_keys.append(headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0])
             fault = self._take_fault(method, where)
 
         def effect() -> _Reply:

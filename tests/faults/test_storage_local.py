@@ -180,7 +180,7 @@ class TestFailingCalls:
         monkeypatch.setattr(os, call, fail)
         with pytest.raises(StorageError) as caught:
             store.put_if_absent(SECOND, b"one")
-        assert caught.value.path == SECOND
+        assert (caught.value.path, caught.value.errno) == (SECOND, code)
         assert not due
         assert [meta.path for meta in store.list_all()] == [FIRST]
         store.put_if_absent(SECOND, b"one")
