@@ -37,14 +37,14 @@ def test_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def run(text: str) -> None:
-    from deltalite.cli import main
+    from deltalite.cli.app import app
 
     for line in text.splitlines():
         if not line.startswith("$ "):
             continue
         command, *arguments = shlex.split(line[2:])
         if command == "deltalite":
-            done = CliRunner().invoke(main, arguments)
+            done = CliRunner().invoke(app, arguments)
             assert done.exit_code == 0, f"{line}\n{done.output}"
 
 
