@@ -16,6 +16,7 @@ Errors, for every method of every store:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -234,9 +235,9 @@ def directory_prefix(prefix: str) -> str:
 _TEMPORARY = re.compile(r"\.[^/]+\.[0-9a-f]{32}\.tmp\Z")
 
 
-def temporary_name(name: str, random_hex: str) -> str:
-    """The name under which a file is written before it is published; hidden from every engine by its leading dot."""
-    return f".{name[:50]}.{random_hex}.tmp"
+def temporary_name(name: str) -> str:
+    """A new name for a file that is written before it is published; its leading dot hides it from every engine."""
+    return f".{name[:50]}.{os.urandom(16).hex()}.tmp"
 
 
 def is_temporary(path: str) -> bool:

@@ -10,11 +10,12 @@ import errno
 import logging
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from fsspec.spec import AbstractFileSystem
 
 from deltalite.exceptions import StorageError
 from deltalite.storage.base import (
@@ -238,7 +239,7 @@ class _FsspecOutput(OutputFile):
     def __init__(self, store: FsspecStore, path: str, full: str) -> None:
         self._store, self._path, self._full = store, path, full
         parent, _, name = full.rpartition("/")
-        self._target = full if store.atomic_put else f"{parent}/{temporary_name(name, uuid.uuid4().hex)}"
+        self._target = full if store.atomic_put else f"{parent}/{temporary_name(name)}"
         self._file = store._do("write", path, lambda: self._open(parent))
 
     def _open(self, parent: str) -> Any:
@@ -278,8 +279,6 @@ class _FsspecOutput(OutputFile):
 
 def _move(fs: Any, source: str, target: str) -> None:
     """fsspec's own ``mv`` expands wildcards, and would move, then delete, other files than ours."""
-    from fsspec import AbstractFileSystem
-
     if type(fs).mv is AbstractFileSystem.mv:
         fs.cp_file(source, target)
         fs.rm_file(source)

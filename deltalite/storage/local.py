@@ -13,11 +13,10 @@ import logging
 import os
 import stat
 import sys
-import uuid
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from deltalite.exceptions import StorageError, UnsafePathError
+from deltalite.exceptions import UnsafePathError
 from deltalite.storage import publish
 from deltalite.storage.base import (
     AmbiguousPut,
@@ -30,6 +29,7 @@ from deltalite.storage.base import (
     temporary_name,
 )
 from deltalite.storage.durable import UnsyncedDirectories
+from deltalite.storage.local_output import AMBIGUOUS, LocalOutput, refused, unlink_quietly
 from deltalite.storage.tree import delete_files, walk_files
 
 if TYPE_CHECKING:
@@ -46,17 +46,6 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | _BINARY | _NOFOLLOW | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not hang
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY | _NOFOLLOW
 _IS_LINK = (errno.ELOOP, errno.EMLINK)  # the answers of O_NOFOLLOW
-_BUFFER = 1 << 18
-
-_AMBIGUOUS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR})
-_TRANSIENT = _AMBIGUOUS | {errno.EAGAIN, errno.EBUSY, errno.EMFILE, errno.ENFILE}
-_HINTS = {
-    errno.ENOSPC: "free some space and repeat the call",
-    errno.EDQUOT: "the disk quota of this user is used up",
-    errno.EACCES: "this user lacks the permission",
-    errno.EROFS: "the file system is mounted read-only",
-    errno.EMFILE: "too many open files; raise `ulimit -n`",
-}
 
 
 class LocalStore:
@@ -113,7 +102,7 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise _refused("look at", path, error) from error
+            raise refused("look at", path, error) from error
         return _meta(path, found) if stat.S_ISREG(found.st_mode) else None
 
     def list_from(self, prefix: str, start_after: str = "") -> Iterator[FileMeta]:
@@ -125,14 +114,14 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            raise _refused("list", prefix or ".", error) from error
+            raise refused("list", prefix or ".", error) from error
         for name in names:
             try:
                 found = os.stat(directory + name)
             except FileNotFoundError:  # deleted since, or a dangling link
                 continue
             except OSError as error:
-                raise _refused("look at", prefix + name, error) from error
+                raise refused("look at", prefix + name, error) from error
             if stat.S_ISREG(found.st_mode):
                 yield _meta(prefix + name, found)
 
@@ -147,7 +136,7 @@ class LocalStore:
         try:
             return OSFile(self.local_path(path), "rb")
         except OSError as error:
-            raise _refused("open", path, error) from error
+            raise refused("open", path, error) from error
 
     def _open(self, path: str) -> tuple[int, int]:
         """A descriptor of a regular file, and its size in bytes."""
@@ -156,7 +145,7 @@ class LocalStore:
             fd = os.open(full, _READ)
         except OSError as error:
             if error.errno not in _IS_LINK:
-                raise _refused("read", path, error) from error
+                raise refused("read", path, error) from error
             fd = os.open(self._resolve_link(path), _READ)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -214,7 +203,7 @@ class LocalStore:
                 self.sync()
             self._publish(temporary, full, path)
         finally:
-            _unlink_quietly(temporary)
+            unlink_quietly(temporary)
         if durable:
             try:
                 publish.fsync_directory(os.path.dirname(full))
@@ -224,7 +213,7 @@ class LocalStore:
     def open_output(self, path: str, *, durable: bool = True) -> OutputFile:
         full = self._confine(path)
         temporary, fd = self._create_temporary(path, full)
-        return _LocalOutput(self, path, full, temporary, fd, durable and self._durable)
+        return LocalOutput(self._unsynced, self._base, path, temporary, fd, durable and self._durable)
 
     def sync(self) -> None:
         self._unsynced.flush()
@@ -234,14 +223,14 @@ class LocalStore:
 
     def _create_temporary(self, path: str, full: str) -> tuple[str, int]:
         directory, name = os.path.split(full)
-        temporary = os.path.join(directory, temporary_name(name, uuid.uuid4().hex))
+        temporary = os.path.join(directory, temporary_name(name))
         for _ in range(10):  # somebody may remove the empty directory as often as we make it
             try:
                 return temporary, os.open(temporary, _CREATE, 0o666)
             except FileNotFoundError:
                 self._make_directory(directory, path)
             except OSError as error:
-                raise _refused("write", path, error) from error
+                raise refused("write", path, error) from error
         raise refusal("write", path, "its directory keeps disappearing", transient=True)
 
     def _make_directory(self, directory: str, path: str) -> None:
@@ -252,7 +241,7 @@ class LocalStore:
         try:
             os.makedirs(directory, exist_ok=True)
         except OSError as error:
-            raise _refused("create the directory of", path, error) from error
+            raise refused("create the directory of", path, error) from error
         if self._durable:
             self._unsynced.add(os.path.dirname(made) for made in missing)
 
@@ -262,7 +251,7 @@ class LocalStore:
             if durable:
                 publish.fsync_file(fd)
         except OSError as error:
-            raise _refused("write", path, error) from error
+            raise refused("write", path, error) from error
         finally:
             os.close(fd)
 
@@ -275,9 +264,9 @@ class LocalStore:
             except OSError as error:
                 if error.errno in publish.UNSUPPORTED and position + 1 < len(self._primitives):
                     continue
-                if error.errno in _AMBIGUOUS:
+                if error.errno in AMBIGUOUS:
                     raise AmbiguousPut(f"publishing {path!r} ended without an answer: {error}") from error
-                raise _refused("write", path, error) from error
+                raise refused("write", path, error) from error
             if position:
                 self._remember(primitive, position)
             return
@@ -290,48 +279,6 @@ class LocalStore:
                 "readers may meet commits half written",
                 self.root,
             )
-
-
-class _LocalOutput(OutputFile):
-    """Buffered writes to a temporary file, renamed at the end."""
-
-    def __init__(self, store: LocalStore, path: str, full: str, temporary: str, fd: int, durable: bool) -> None:
-        self._store, self._path, self._full = store, path, full
-        self._temporary, self._durable = temporary, durable
-        self._file = open(fd, "wb", buffering=_BUFFER)  # noqa: SIM115  closed by _publish or _discard
-
-    def write(self, data: Any) -> int:
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            raise _refused("write", self._path, error) from error
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def _publish(self) -> None:
-        store = self._store
-        try:
-            self._file.flush()
-            if self._durable:
-                publish.fsync_file(self._file.fileno())
-            self._file.close()
-            os.replace(self._temporary, self._full)
-        except BaseException as error:
-            self._discard()
-            if isinstance(error, OSError):
-                raise _refused("write", self._path, error) from error
-            raise
-        if self._durable:
-            store._unsynced.add([os.path.dirname(self._full)])
-            store._unsynced.add_parents(store._base, self._path)
-
-    def _discard(self) -> None:
-        try:
-            self._file.close()
-        except OSError:  # what could not be flushed is not wanted any more
-            pass
-        _unlink_quietly(self._temporary)
 
 
 def _check_local(path: str) -> str:
@@ -351,7 +298,7 @@ def _read(fd: int, path: str, length: int) -> bytes:
             data = os.read(fd, length - sum(map(len, parts)))
             parts.append(data)
     except OSError as error:
-        raise _refused("read", path, error) from error
+        raise refused("read", path, error) from error
     whole = b"".join(parts)
     if len(whole) != length:
         raise refusal("read", path, f"it ended after {len(whole)} of {length} bytes")
@@ -360,24 +307,6 @@ def _read(fd: int, path: str, length: int) -> bytes:
 
 def _meta(path: str, found: os.stat_result) -> FileMeta:
     return FileMeta(path, found.st_size, found.st_mtime_ns // 1_000_000)
-
-
-def _refused(action: str, path: str, error: OSError) -> StorageError | FileNotFoundError:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    transient = error.errno in _TRANSIENT
-    refused = refusal(
-        action, path, error.strerror or str(error), hint=_HINTS.get(error.errno or 0), transient=transient
-    )
-    refused.errno = error.errno
-    return refused
-
-
-def _unlink_quietly(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:  # gone by a rename, or left for vacuum
-        pass
 
 
 def _reopen(path: str, durability: Durability, follow_symlinks: bool) -> LocalStore:

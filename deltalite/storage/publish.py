@@ -9,7 +9,6 @@ shows the file while it grows.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
@@ -53,25 +52,25 @@ def rename_exclusive(temporary: str, final: str) -> None:
         os.rename(temporary, final)
         return
     rename = _system_rename()
-    if rename is None:
-        raise OSError(errno.ENOSYS, "no rename without replacing on this system")
-    if rename(os.fsencode(temporary), os.fsencode(final)) != 0:
-        code = ctypes.get_errno()
+    code = rename(os.fsencode(temporary), os.fsencode(final)) if rename else errno.ENOSYS
+    if code:
         raise OSError(code, os.strerror(code), final)
 
 
 @cache
 def _system_rename() -> Callable[[bytes, bytes], int] | None:
+    """The C library's exclusive rename, as a function that returns an errno or 0."""
+    import ctypes  # rarely needed, and slow to load
+
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         if sys.platform == "darwin":
-            function = libc.renamex_np
-            return lambda old, new: function(old, new, ctypes.c_uint(_RENAME_EXCL))
-        function = libc.renameat2
+            renamex, flag = libc.renamex_np, ctypes.c_uint(_RENAME_EXCL)
+            return lambda old, new: ctypes.get_errno() if renamex(old, new, flag) else 0
+        renameat, here, flag = libc.renameat2, ctypes.c_int(_AT_FDCWD), ctypes.c_uint(_RENAME_NOREPLACE)
+        return lambda old, new: ctypes.get_errno() if renameat(here, old, here, new, flag) else 0
     except (OSError, AttributeError):
         return None
-    here, flag = ctypes.c_int(_AT_FDCWD), ctypes.c_uint(_RENAME_NOREPLACE)
-    return lambda old, new: function(here, old, here, new, flag)
 
 
 def copy_exclusive(temporary: str, final: str) -> None:

@@ -16,39 +16,37 @@ _WORDS = (
     r"connection_?string|credentials?|authorization|api_?key|client_secret|service_account(?:_?key)?|signature|"
     r"[a-z_]*_secret|sse_customer_key(?:_base64)?|encryption_key"
 )
-_SECRET_NAME = re.compile(rf"(?:aws_|azure_|azure_storage_|google_|gcs_|gcp_)*(?:{_WORDS}|key|sig)\Z", re.I)
-
-_URL_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/\s@'\"]+)@", re.I)
+# Left to be compiled by ``re`` when first used: most processes never meet a credential.
+_SECRET_NAME = rf"(?i)(?:aws_|azure_|azure_storage_|google_|gcs_|gcp_)*(?:{_WORDS}|key|sig)\Z"
+_URL_USER = r"(?i)(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<user>[^/\s@'\"]+)@"
 _CONTAINER_SCHEMES = ("abfs", "abfss", "wasb", "wasbs", "adl", "az", "azure")  # `container@account` is no credential
-_QUERY = re.compile(
-    r"(?P<name>[?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|signature|awsaccesskeyid|"
-    r"googleaccessid|[a-z_]*token|api_?key|key|password|secret)=)[^&\s'\"<>]*",
-    re.I,
+_QUERY = (
+    r"(?i)(?P<name>[?&;](?:x-(?:amz|goog)-(?:signature|credential|security-token)|sig|signature|awsaccesskeyid|"
+    r"googleaccessid|[a-z_]*token|api_?key|key|password|secret)=)[^&\s'\"<>]*"
 )
-_PAIR = re.compile(
-    r"(?P<name>(?<![a-z0-9])[\"']?(?:x-amz-|x-goog-|x-ms-|aws[_-]|azure[_-]|azure_storage_|google[_-])*"
+_PAIR = (
+    r"(?i)(?P<name>(?<![a-z0-9])[\"']?(?:x-amz-|x-goog-|x-ms-|aws[_-]|azure[_-]|azure_storage_|google[_-])*"
     r"(?:" + _WORDS.replace("_?", "[_-]?") + r"|security-token)[\"']?\s*[:=]\s*)"
-    r"(?P<value>b?\"[^\"]*\"|b?'[^']*'|[^\s,;&}\])'\"]+)",
-    re.I,
+    r"(?P<value>b?\"[^\"]*\"|b?'[^']*'|[^\s,;&}\])'\"]+)"
 )
-_SCHEME_TOKEN = re.compile(r"\b(?P<kind>Bearer|Basic|SharedKey|SharedKeyLite)\s+[A-Za-z0-9+/=._~:-]{6,}")
-_ACCESS_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
+_AUTHORIZATION = r"\b(?P<kind>Bearer|Basic|SharedKey|SharedKeyLite)\s+[A-Za-z0-9+/=._~:-]{6,}"
+_ACCESS_KEY_ID = r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"
 
 
 def is_secret_name(name: str) -> bool:
     """Whether an option of this name holds a credential, judged by the words that backends use."""
-    return _SECRET_NAME.match(name.replace("-", "_")) is not None
+    return re.match(_SECRET_NAME, name.replace("-", "_")) is not None
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """``text`` without user information in URLs, signatures, tokens, keys, and without the given secret values."""
     for secret in sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True):
         text = text.replace(secret, MASK)
-    text = _URL_USER.sub(_without_user, text)
-    text = _QUERY.sub(rf"\g<name>{MASK}", text)
-    text = _SCHEME_TOKEN.sub(rf"\g<kind> {MASK}", text)
-    text = _PAIR.sub(rf"\g<name>{MASK}", text)
-    return _ACCESS_KEY_ID.sub(MASK, text)
+    text = re.sub(_URL_USER, _without_user, text)
+    text = re.sub(_QUERY, rf"\g<name>{MASK}", text)
+    text = re.sub(_AUTHORIZATION, rf"\g<kind> {MASK}", text)
+    text = re.sub(_PAIR, rf"\g<name>{MASK}", text)
+    return re.sub(_ACCESS_KEY_ID, MASK, text)
 
 
 def mask_log_records(*loggers: str) -> None:

@@ -160,8 +160,8 @@ class FaultyStore(CountingStore):
 
     :param at: which of the counted calls fails; ``None`` fails none and only counts.
     :param mode: ``before``: raise, without effect. ``after``: take effect, then raise, as when a reply is lost.
-        ``torn``: a put or publish leaves ``torn(data)`` behind, then raises (an atomic put-if-absent cannot tear: it
-        raises before). ``hang``: call ``on_hang`` first, then go on. ``delay``: raise now; the effect waits for
+        ``torn``: a put leaves ``torn(data)`` behind, then raises (what is published atomically cannot tear: it raises
+        before). ``hang``: call ``on_hang`` first, then go on. ``delay``: raise now; the effect waits for
         :meth:`deliver`. ``crash_before``, ``crash_after``: :class:`SimulatedCrash`, and the store is dead from then on.
     :param counts: ``mutating`` or ``any``: which calls are counted.
     :param matching: count only calls for which this is true.

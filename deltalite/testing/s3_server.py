@@ -80,8 +80,10 @@ class _Upload:
 
 
 class S3Server:
-    """The server; a context manager. ``objects[bucket][key]`` are its contents, ``requests`` what it was asked, ``access_keys``
-    by whom."""
+    """The server; a context manager.
+
+    ``objects[bucket][key]`` are its contents, ``requests`` what it was asked, ``access_keys`` by whom.
+    """
 
     def __init__(self, bucket: str = "bucket", dialect: Dialect | None = None) -> None:
         self.dialect = dialect or Dialect()

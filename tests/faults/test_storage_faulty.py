@@ -211,6 +211,7 @@ def commit(store, body, turns=6):
                 return None
         if store.get(path) == body:
             return version
+    return None
 
 
 @pytest.mark.bug("T-01")
