@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
+import itertools
 import json
 import math
 import struct
@@ -92,7 +93,7 @@ def names_of(metadata: bytes) -> list[str]:
         offsets = [_number(metadata, 1 + size * (i + 1), size) for i in range(count + 1)]
         if offsets and start + offsets[-1] > len(metadata):
             raise _damaged("its metadata is cut off")
-        return [metadata[start + a : start + b].decode() for a, b in zip(offsets, offsets[1:], strict=False)]
+        return [metadata[start + a : start + b].decode() for a, b in itertools.pairwise(offsets)]
     except (IndexError, UnicodeDecodeError) as error:
         raise _damaged("its metadata is cut off") from error
 
