@@ -51,6 +51,7 @@ BINARY_OPERATORS = {
 _CANONICAL = {"==": "=", "<>": "!=", "DIV": "div"}
 _PREDICATES = frozenset(("IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "IS", "NOT"))
 _NO_OPERAND = frozenset("AND OR CASE WHEN THEN ELSE IN IS BETWEEN LIKE ILIKE RLIKE REGEXP SELECT".split())
+_NO_FUNCTION = frozenset(("AND", "OR", "IN", "IS", "BETWEEN"))
 _CONSTANTS = {"TRUE": Literal(True, BOOLEAN), "FALSE": Literal(False, BOOLEAN), "NULL": Literal(None, VOID)}
 
 
@@ -246,7 +247,7 @@ class Parser(TokenStream):
         if name == "INTERVAL" and self.interval_follows():
             self.next()
             return self.interval()
-        if follows.kind == "sign" and follows.text == "(" and name not in _PREDICATES | {"AND", "OR"}:
+        if follows.kind == "sign" and follows.text == "(" and name not in _NO_FUNCTION:
             return self.call()
         if name in _NO_OPERAND:
             raise self.unexpected("an expression")

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
+
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.arrow import Rows, value_of
 from deltalite.expr.coerce import is_decimal, is_integral, name_of
@@ -76,7 +78,7 @@ class Settled:
             return node
         try:
             value = value_of(node, self.no_rows)
-            scalar = value if not hasattr(value, "__len__") or not len(value) else value[0]  # type: ignore[arg-type]
+            scalar = value[0] if isinstance(value, pa.Array) else value
             return Literal(python_value(scalar, node.type), node.type)
         except ExpressionError:
             return node

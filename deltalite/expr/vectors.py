@@ -121,10 +121,12 @@ def scalar_null(t: pa.DataType) -> pa.Scalar:
 
 def literal_scalar(literal: Literal) -> pa.Scalar:
     """The Arrow scalar of a literal."""
-    if isinstance(literal.type, ArrayType):
+    if isinstance(literal.type, ArrayType) and literal.value is not None:
         return pa.ListArray.from_arrays(
             from_numpy(np.array([0, len(literal.value)]), pa.int32()), literal_array(literal), arrow_type(literal.type)
         )[0]
+    if literal.value is None:
+        return scalar_null(arrow_type(literal.type))
     return values_array([literal.value], literal.type)[0]
 
 

@@ -15,7 +15,7 @@ from deltalite.expr.decimals import divided_half_up, fits, from_unscaled, rescal
 from deltalite.expr.functions.intervals import time_arithmetic
 from deltalite.expr.functions.registry import Function, Settings, add, function, wrong_arguments
 from deltalite.expr.vectors import Datum, broadcast, from_numpy, null_where, numpy_type, numpy_values, valid_mask
-from deltalite.model.expr import DOUBLE, FLOAT, LONG, STRING, VOID, Call, Expr, IntervalType, Literal, decimal_type
+from deltalite.model.expr import DOUBLE, FLOAT, LONG, STRING, VOID, Call, Expr, IntervalType, Literal, decimal_type, type_name
 from deltalite.model.types import PrimitiveType
 
 Numbers = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -137,7 +137,7 @@ def decimal_result(settings: Settings, numbers: np.ndarray, scale: int, valid: n
     t: Any = settings.type
     numbers = rescaled(widened(numbers, 19), 38, scale, t.scale)
     if not (fits(numbers, t.precision) | ~valid).all():
-        raise ExpressionError(f"the result does not fit into {t.type}", hint="cast the operands to smaller decimals")
+        raise ExpressionError(f"the result does not fit into {type_name(t)}", hint="cast the operands to smaller decimals")
     return from_unscaled(np.where(valid, numbers, 0), settings.arrow_type, valid)
 
 
@@ -234,12 +234,14 @@ def remainder(settings: Settings, left: Datum, right: Datum) -> Datum:
 def _positive_remainder(settings: Settings, left: Datum, right: Datum) -> Datum:
     """``pmod``: the remainder, plus the divisor where it is negative."""
     a, b, valid = pair(settings, left, right)
-    first = remainder(settings, a, b)
-    if pa.types.is_decimal(first.type):
-        zero = from_unscaled(np.zeros(1, dtype=np.int64), first.type)[0]
-        raised = remainder(settings, pc.add(first, b).cast(a.type), b) if first.type == b.type else first
-        return pc.if_else(pc.less(first, zero), raised, first)
-    x, y = numpy_values(first), np.where(valid, numpy_values(b), 1)
+    if pa.types.is_decimal(a.type):
+        scale = max(a.type.scale, b.type.scale)
+        x, y = (rescaled(unscaled(v, 39), 76, v.type.scale, scale) for v in (a, b))
+        y = _nonzero(y, valid)
+        x = x - truncated(x, y) * y
+        raised = x + y
+        return decimal_result(settings, np.where((x < 0).astype(bool), raised - truncated(raised, y) * y, x), scale, valid)
+    x, y = numpy_values(remainder(settings, a, b)), np.where(valid, numpy_values(b), 1)
     with np.errstate(invalid="ignore", over="ignore"):
         raised = np.fmod(x + y, y)
     return from_numpy(np.where(x < 0, raised, x).astype(numpy_type(a.type)), a.type, valid)

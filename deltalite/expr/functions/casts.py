@@ -33,7 +33,6 @@ from deltalite.expr.vectors import (
     scalar_null,
     valid_mask,
 )
-from deltalite.model.arrow import scalar
 from deltalite.model.expr import Cast, Expr, ExprType, IntervalType, type_name
 from deltalite.model.types import ArrayType, MapType, PrimitiveType, StructType
 
@@ -178,7 +177,8 @@ def convert(values: pa.Array, source: ExprType, target: Target) -> pa.Array:
 
 def _number(values: pa.Array, source: ExprType, target: Target) -> pa.Array:
     if target.name == "boolean":
-        return pc.not_equal(values, scalar(0, pa.int8()).cast(values.type))
+        numbers = unscaled(values) if is_decimal(source) else numpy_values(values)
+        return bools((numbers != 0).astype(bool), valid_mask(values))
     if is_decimal(source):
         return _from_decimal(values, source, target)
     if target.name == "decimal":
@@ -325,8 +325,7 @@ def _part(values: pa.Array, source: ExprType, target: ExprType, outer: Target) -
 
 
 def _list(values: Any, inner: pa.Array, wanted: pa.DataType) -> pa.Array:
-    lengths = pc.fill_null(pc.list_value_length(values), scalar(0, pa.int32()))
-    offsets = np.zeros(len(values) + 1, dtype=np.int32)
-    np.cumsum(numpy_values(lengths), out=offsets[1:])
+    lengths = np.where(valid_mask(values), np.diff(numpy_values(values.offsets)), 0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
     mask = bools(~valid_mask(values)) if values.null_count else None
     return pa.ListArray.from_arrays(from_numpy(offsets, pa.int32()), inner, type=wanted, mask=mask)

@@ -213,13 +213,44 @@ def _array_rule(row: Function, args: list[Any]) -> Expr:
 
 @function("array", _array_rule, strict=False, safe=True)
 def array_of(settings: Settings, *items: Datum) -> Datum:
-    n, width = settings.length, len(items)
-    columns = [broadcast(i, n) for i in items]
-    element = settings.arrow_type.value_type
-    flat = pa.concat_arrays(columns) if columns else pa.nulls(0, element)
-    order = (np.arange(width)[None, :] * n + np.arange(n)[:, None]).ravel()
-    offsets = from_numpy(np.arange(n + 1) * width, pa.int32())
-    return pa.ListArray.from_arrays(offsets, flat.take(from_numpy(order, pa.int64())), type=settings.arrow_type)
+    columns = [broadcast(i, settings.length) for i in items]
+    flat = _interleaved(columns, settings.arrow_type.value_type, settings.length)
+    offsets = from_numpy(np.arange(settings.length + 1) * len(items), pa.int32())
+    return pa.ListArray.from_arrays(offsets, flat, type=settings.arrow_type)
+
+
+def _map_rule(row: Function, args: list[Any]) -> Expr:
+    """``map(key, value, key, value, ...)``"""
+    if len(args) % 2:
+        raise wrong_arguments(row, args, "arguments")
+    key, value = common_of([a.type for a in args[::2]]), common_of([a.type for a in args[1::2]])
+    if key is None or value is None or key == VOID:
+        raise wrong_arguments(row, args, "types")
+    typed = [converted(a, t) for a, t in zip(args, [key, value] * (len(args) // 2), strict=True)]
+    return Call("map", tuple(typed), MapType(key, value))  # type: ignore[arg-type]
+
+
+@function("map", _map_rule, strict=False)
+def map_of(settings: Settings, *parts: Datum) -> Datum:
+    """Keys must not be null, and must differ from one another."""
+    t = settings.arrow_type
+    keys = [broadcast(k, settings.length) for k in parts[::2]]
+    if any(k.null_count for k in keys):
+        raise ExpressionError("the key of a map may not be null")
+    for i, key in enumerate(keys):
+        if any(numpy_bools(broadcast(compare("=", key, other), settings.length)).any() for other in keys[:i]):
+            raise ExpressionError("a map has the same key twice")
+    keyed = _interleaved(keys, t.key_type, settings.length)
+    values = _interleaved([broadcast(v, settings.length) for v in parts[1::2]], t.item_type, settings.length)
+    offsets = from_numpy(np.arange(settings.length + 1) * len(keys), pa.int32())
+    return pa.MapArray.from_arrays(offsets, keyed, values, type=t)
+
+
+def _interleaved(columns: list[pa.Array], t: pa.DataType, length: int) -> pa.Array:
+    """The first row of every column, then the second row of every column, ..."""
+    flat = pa.concat_arrays(columns) if columns else pa.nulls(0, t)
+    order = (np.arange(len(columns))[None, :] * length + np.arange(length)[:, None]).ravel()
+    return flat.take(from_numpy(order, pa.int64()))
 
 
 def _named_struct_rule(row: Function, args: list[Any]) -> Expr:

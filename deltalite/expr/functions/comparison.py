@@ -5,15 +5,28 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import argument_order, common_of, converted, decimal_for, is_decimal, is_integral
 from deltalite.expr.functions.registry import REPEATABLE, Function, Settings, add, build, function, wrong_arguments
-from deltalite.expr.vectors import Datum, is_null_scalar, scalar_null
+from deltalite.expr.vectors import (
+    Datum,
+    bools,
+    broadcast,
+    from_numpy,
+    is_null_scalar,
+    is_scalar,
+    numpy_bools,
+    numpy_values,
+    scalar_null,
+    valid_mask,
+)
 from deltalite.model.arrow import FALSE, TRUE, scalar
-from deltalite.model.expr import BOOLEAN, Call, Expr, and_, type_name, walk_expr
+from deltalite.model.expr import BOOLEAN, Call, Expr, IntervalType, and_, type_name, walk_expr
+from deltalite.model.types import ArrayType, PrimitiveType, StructType
 
 _KERNELS = {
     "=": pc.equal, "!=": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal,
@@ -28,9 +41,47 @@ def compare(op: str, left: Datum, right: Datum) -> Datum:
         return pa.nulls(len(other), pa.bool_()) if isinstance(other, pa.Array) else scalar_null(pa.bool_())
     if pa.types.is_floating(left.type):
         return _compare_floats(op, left, right)
+    if pa.types.is_nested(left.type):
+        return _compare_nested(op, left, right)
     if pa.types.is_decimal(left.type) and left.type != right.type:
         left, right = _same_decimals(left, right)
     return _KERNELS[op](left, right)
+
+
+def _compare_nested(op: str, left: Any, right: Any) -> Datum:
+    """Equality of structs and arrays; inside them null equals null."""
+    length = max(len(v) for v in (left, right) if isinstance(v, pa.Array)) if not is_scalar(left) or not is_scalar(right) else 1
+    a, b = broadcast(left, length), broadcast(right, length)
+    same = identical(a, b)
+    return bools(same if op == "=" else ~same, valid_mask(a) & valid_mask(b))
+
+
+def identical(a: Any, b: Any) -> np.ndarray:
+    """Where two arrays hold the same value, or both hold null."""
+    both, neither = valid_mask(a) & valid_mask(b), ~valid_mask(a) & ~valid_mask(b)
+    if pa.types.is_struct(a.type):
+        same = np.ones(len(a), dtype=bool)
+        for x, y in zip(a.flatten(), b.flatten(), strict=True):
+            same &= identical(x, y)
+    elif pa.types.is_list(a.type):
+        same = _same_lists(a, b, both)
+    else:
+        same = numpy_bools(compare("=", a, b))
+    return neither | (both & same)
+
+
+def _same_lists(a: Any, b: Any, both: np.ndarray) -> np.ndarray:
+    """Elements are compared side by side in the rows where both arrays are equally long."""
+    x, y = numpy_values(a.offsets).astype(np.int64), numpy_values(b.offsets).astype(np.int64)
+    sizes = np.diff(x)
+    same = both & (sizes == np.diff(y))
+    sizes = np.where(same, sizes, 0)
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    within = np.arange(len(rows)) - (np.cumsum(sizes) - sizes)[rows]
+    places = (from_numpy(v[:-1][rows] + within, pa.int64()) for v in (x, y))
+    equal = identical(*(v.values.take(place) for v, place in zip((a, b), places, strict=True)))
+    same[rows[~equal]] = False
+    return same
 
 
 def _compare_floats(op: str, left: Datum, right: Datum) -> Datum:
@@ -79,8 +130,8 @@ def comparable(name: str, args: list[Any]) -> list[Expr]:
     if t is None:
         shown = " and ".join(sorted({type_name(x) for x in types}))
         raise ExpressionError(f"{name!r} cannot compare {shown}", hint="cast one of them", name=name)
-    if not argument_order(t):
-        raise ExpressionError(f"values of {type_name(t)} cannot be compared", name=name)
+    if not argument_order(t) or (isinstance(t, (ArrayType, StructType)) and name not in ("=", "!=", "<=>")):
+        raise ExpressionError(f"{name!r} cannot compare {type_name(t)}", hint="compare its parts", name=name)
     return [converted(a, t) for a in args]
 
 
@@ -121,7 +172,7 @@ def _in_rule(row: Function, args: list[Any]) -> Expr:
     if len(args) < 2:
         raise wrong_arguments(row, args, "arguments")
     t = common_of([a.type for a in args])
-    if t is None or not argument_order(t):
+    if t is None or not isinstance(t, (PrimitiveType, IntervalType)):
         shown = ", ".join(sorted({type_name(a.type) for a in args}))
         raise ExpressionError(f"IN cannot compare {shown}", hint="cast one of them", name="in")
     value, *items = [converted(a, t) for a in args]

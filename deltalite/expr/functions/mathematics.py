@@ -17,7 +17,7 @@ from deltalite.expr.coerce import converted, decimal, is_decimal, is_integral
 from deltalite.expr.decimals import divided_half_up, from_unscaled, rescaled, unscaled, widened
 from deltalite.expr.functions.registry import Function, Settings, add, constant, function, wrong_arguments
 from deltalite.expr.vectors import Datum, broadcast, from_numpy, numpy_values, valid_mask
-from deltalite.model.expr import DOUBLE, INTEGER, LONG, STRING, VOID, Call, Expr, Literal
+from deltalite.model.expr import DOUBLE, INTEGER, LONG, STRING, VOID, Call, Expr, Literal, type_name
 from deltalite.model.types import PrimitiveType
 
 
@@ -173,11 +173,11 @@ def _within(numbers: np.ndarray, settings: Settings, valid: np.ndarray) -> pa.Ar
     t = settings.arrow_type
     if pa.types.is_decimal(t):
         if (valid & (np.abs(numbers) >= 10**t.precision).astype(bool)).any():
-            raise ExpressionError(f"the rounded value does not fit into {settings.type}")
+            raise ExpressionError(f"the rounded value does not fit into {type_name(settings.type)}")
         return from_unscaled(np.where(valid, numbers, 0), t, valid)
     bits = t.bit_width - 1
     if (valid & ((numbers >= 2**bits) | (numbers < -(2**bits))).astype(bool)).any():
-        raise ExpressionError(f"the rounded value does not fit into {settings.type}")
+        raise ExpressionError(f"the rounded value does not fit into {type_name(settings.type)}")
     return from_numpy(np.where(valid, numbers, 0).astype(np.int64), t, valid)
 
 

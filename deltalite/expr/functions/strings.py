@@ -220,12 +220,19 @@ def concat(settings: Settings, *parts: Datum) -> Datum:
     return pc.binary_join_element_wise(*parts, separator, null_handling="emit_null")
 
 
-@function("concat_ws", "string, string... -> string", strict=False, safe=True)
+@function("concat_ws", "string[, string...] -> string", strict=False, safe=True)
 def concat_ws(settings: Settings, separator: Datum, *parts: Datum) -> Datum:
-    if not parts:
-        return pc.if_else(pc.is_null(separator), separator, _EMPTY)
-    joined = pc.binary_join_element_wise(*parts, pc.fill_null(separator, _EMPTY), null_handling="skip")
-    return pc.if_else(pc.is_null(separator), scalar(None, pa.string()), joined)
+    """The parts that are not null, with the separator between them. (Arrow's own join drops rows of nulls only.)"""
+    if is_scalar(separator):
+        if not separator.is_valid or not parts:
+            return separator if not separator.is_valid else _EMPTY
+        led = [pc.if_else(pc.is_null(p), _EMPTY, pc.binary_join_element_wise(separator, p, _EMPTY)) for p in parts]
+        joined = pc.binary_join_element_wise(*led, _EMPTY)
+        return pc.utf8_slice_codeunits(joined, len(separator.as_py()), 2**31)
+    columns = [broadcast(a, settings.length).to_pylist() for a in (separator, *parts)]
+    rows = zip(*columns, strict=True)
+    joined = [None if s is None else s.join(p for p in row if p is not None) for s, *row in rows]
+    return values_array(joined, STRING)
 
 
 @function("replace", "string, string[, string] -> string", safe=True)
