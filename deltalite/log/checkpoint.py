@@ -18,7 +18,7 @@ from deltalite.model.actions import Action, CheckpointMetadata, DomainMetadata, 
 from deltalite.model.arrow import array
 from deltalite.model.codec import encode_commit, encode_value
 from deltalite.model.config import TableConfig
-from deltalite.model.files import ADD_SCHEMA, REMOVE_SCHEMA, TEXT_MAP, column_of
+from deltalite.model.file_actions import ADD_SCHEMA, REMOVE_SCHEMA, TEXT_MAP, column_of
 from deltalite.model.properties import DELETED_FILE_RETENTION, STATS_AS_JSON, STATS_AS_STRUCT, TXN_RETENTION
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.stats import parse_stats, stats_type

@@ -15,7 +15,7 @@ from deltalite.log import parsed
 from deltalite.model.actions import Action, AddFile, RemoveFile
 from deltalite.model.arrow import mask_array, to_numpy
 from deltalite.model.codec import ACTIONS, decode_commit, decode_value
-from deltalite.model.files import ADD_SCHEMA, REMOVE_SCHEMA, add_table, remove_table, struct_leaf
+from deltalite.model.file_actions import ADD_SCHEMA, REMOVE_SCHEMA, add_table, remove_table, struct_leaf
 from deltalite.storage.base import Store
 
 T = TypeVar("T")

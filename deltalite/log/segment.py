@@ -98,7 +98,7 @@ def sort_out(listing: Iterable[FileMeta]) -> LogNames:
             continue
         if found.kind == "crc":
             checksums[found.version] = file
-        elif found.kind == "compaction" and found.last is not None:
+        elif found.kind == "compaction" and found.last is not None and file.size:
             compactions[found.version, found.last] = Compaction(found.version, found.last, file)
         elif found.kind == "checkpoint":
             checkpoint_files[name] = found, file

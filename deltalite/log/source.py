@@ -18,7 +18,7 @@ from deltalite.log import parsed
 from deltalite.log.parts import Part, UnreadableCheckpoint, open_part
 from deltalite.log.segment import Checkpoint
 from deltalite.model.actions import Action, CheckpointMetadata, Metadata, Protocol, Sidecar
-from deltalite.model.files import ADD_SCHEMA
+from deltalite.model.file_actions import ADD_SCHEMA
 from deltalite.model.paths import SIDECARS
 from deltalite.model.stats import parse_stats
 from deltalite.storage.base import Store

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,12 +58,12 @@ class LogState:
         """
         known = self._checksum
         if known is not None:
-            protocol, metadata = replay.newest_config(self._newest_first(self._segment.tail(known[0])))
+            protocol, metadata = replay.newest_config(self._newest_first(self._tail(known[0])))
             return TableConfig(protocol or known[1].protocol, metadata or known[1].metadata)
         return self._on_base(self._config_above)
 
     def _config_above(self, source: CheckpointSource | None) -> TableConfig:
-        protocol, metadata = replay.newest_config(self._newest_first(self._segment.tail(self._above)))
+        protocol, metadata = replay.newest_config(self._newest_first(self._tail(self._above)))
         if source is not None and (protocol is None or metadata is None):
             below = source.config()
             protocol, metadata = protocol or below[0], metadata or below[1]
@@ -98,7 +99,7 @@ class LogState:
         def load(source: CheckpointSource | None) -> tuple[FileSource, tuple[Commit, ...]]:
             if source is not None:
                 source.adds(["path"])
-            commits = tuple(self._many(self._segment.tail(self._above)))
+            commits = tuple(self._many(self._tail(self._above)))
             for path, commit in list(self._commits.items()):
                 if not any(mark in commit.data for mark in _OF_INTEREST):
                     del self._commits[path]
@@ -177,10 +178,27 @@ class LogState:
             ) from error
         logger.warning("passing over the checkpoint of version %d: %s", broken.version, error)
 
+    def _tail(self, above: int) -> tuple[tuple[int, FileMeta], ...]:
+        """What lies above a version; compactions that cannot be read give way to the commits they stand for."""
+        while True:
+            found = self._segment.tail(above)
+            compactions = {c.file.path: c for c in self._segment.compactions}
+            try:
+                for item in found:
+                    if item[1].path in compactions:
+                        check_last_line(self._one(item))
+                return found
+            except InvalidTableError as error:
+                broken = compactions[item[1].path]
+                logger.warning("passing over a log compaction: %s", error.message)
+                self._commits.pop(broken.file.path, None)
+                rest = tuple(c for c in self._segment.compactions if c is not broken)
+                self._segment = replace(self._segment, compactions=rest)
+
     def _interesting(self, above: int) -> list[Commit]:
         """The commits above a version that may hold transactions or domains."""
         with self._lock:
-            return self._many(item for item in self._segment.tail(above) if item[1].path not in self._uninteresting)
+            return self._many(item for item in self._tail(above) if item[1].path not in self._uninteresting)
 
     def _newest_first(self, files: Sequence[tuple[int, FileMeta]]) -> Iterator[Commit]:
         """Commits from the newest down; from a remote store some at once, since most tails are short."""
