@@ -73,6 +73,7 @@ def _run(
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=Path(__file__).parent.parent,
+                env=_environment(data),
             )
             peak = _watch(child)
             _, status, usage = os.wait4(child.pid, 0)
@@ -90,6 +91,12 @@ def _run(
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _environment(data: Path) -> dict[str, str]:
+    """This process' own, with compiled modules kept where the warm-up may write them, as in an installed package."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(data / "pycache")}
 
 
 def _watch(child: subprocess.Popen[bytes]) -> int:

@@ -39,6 +39,6 @@ WORKLOADS = (
             _import("polars", "import polars"),
             _import("duckdb", "import duckdb"),
         ),
-        (Target("cpu", 1.1, ("pyarrow",)),),
+        (Target("cpu", 1.5, ("pyarrow",)),),
     ),
 )
