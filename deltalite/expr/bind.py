@@ -21,7 +21,7 @@ from deltalite.expr.functions.registry import build
 from deltalite.expr.literals import zone_info
 from deltalite.expr.parse import parse_expression
 from deltalite.expr.simplify import CLOCKS, Settled
-from deltalite.expr.tokens import caret, tokenize
+from deltalite.expr.tokens import caret, next_token
 from deltalite.model.expr import (
     BOOLEAN,
     STRING,
@@ -199,7 +199,10 @@ def _pointing(error: ExpressionError, text: str | None) -> ExpressionError:
     if text is None or name is None or "position" in error.context:
         return error
     pattern = re.compile(rf"[`\"]?{re.escape(name)}[`\"]?", re.IGNORECASE)
-    place = next((t.position for t in tokenize(text) if pattern.fullmatch(t.text)), None)
+    place, token = None, next_token(text, 0)
+    while place is None and token.kind != "end":
+        place = token.position if pattern.fullmatch(token.text) else None
+        token = next_token(text, token.end)
     if place is None:
         return error
     context = {**error.context, "position": place}

@@ -147,8 +147,11 @@ def converted(expr: Expr, t: ExprType) -> Expr:
     here = expr.type  # type: ignore[attr-defined]
     if here == t or (isinstance(here, ArrayType) and isinstance(t, ArrayType) and here.element_type == t.element_type):
         return expr
-    if isinstance(expr, Literal) and expr.value is None:
-        return Literal(None, t)
+    if isinstance(expr, Literal):
+        if expr.value is None:
+            return Literal(None, t)
+        if is_integral(here) and (t == DOUBLE or (is_integral(t) and _RANK[name_of(here)] < _RANK[name_of(t)])):
+            return Literal(float(expr.value) if t == DOUBLE else expr.value, t)  # IN lists have many of these
     return Cast(expr, t)
 
 

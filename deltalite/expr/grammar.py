@@ -196,7 +196,7 @@ class Parser(TokenStream):
             if self.take("["):
                 expr = Call("[]", (expr, self.expression()))
                 self.expect("]")
-            elif self.take(".") and isinstance(expr, (Call, Case, Cast)):
+            elif isinstance(expr, (Call, Case, Cast)) and self.take("."):
                 expr = Call(".", (expr, Literal(parse_name(self), STRING)))
             elif self.take("::"):
                 expr = Cast(expr, parse_type(self))
@@ -345,10 +345,17 @@ class Parser(TokenStream):
         if empty and self.take(")"):
             return found
         while True:
-            found.append(self.expression())
+            found.append(self.argument())
             if not self.take(","):
-                self.expect(")", "','", "an operator")
+                self.expect(")", ",", "an operator")
                 return found
+
+    def argument(self) -> Expr:
+        """An expression; constants, of which IN lists have many, go the short way."""
+        if self.token.kind in ("number", "string") and self.peek().text in (",", ")"):
+            token = self.next()
+            return self.number(token) if token.kind == "number" else Literal(literals.string_value(token.text), STRING)
+        return self.expression()
 
     def cast(self, try_: bool = False) -> Expr:
         operand = self.expression()

@@ -79,8 +79,8 @@ def _columns(parser: Parser) -> Schema:
         if not parser.take(","):
             break
     if closed:
-        parser.expect(")", "','")
-    _end(parser, "','", "the end", "NOT NULL", "DEFAULT", "GENERATED", "COMMENT")
+        parser.expect(")", ",")
+    _end(parser, ",", "the end", "NOT NULL", "DEFAULT", "GENERATED", "COMMENT")
     return Schema(fields)
 
 

@@ -8,10 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from deltalite.exceptions import ExpressionError
-from deltalite.expr.grammar import BINARY_OPERATORS, COMPARISON, MAX_DEPTH, UNARY
-from deltalite.expr.grammar import AND as AND_POWER
-from deltalite.expr.grammar import NOT as NOT_POWER
-from deltalite.expr.grammar import OR as OR_POWER
+from deltalite.expr.grammar import AND, BINARY_OPERATORS, COMPARISON, MAX_DEPTH, NOT, OR, UNARY
 from deltalite.model.expr import (
     DAY,
     YEAR_MONTH,
@@ -75,7 +72,7 @@ def _written(expr: Expr) -> tuple[str, int]:
 def _call(expr: Call) -> tuple[str, int]:
     name, args = expr.function, expr.args
     if name in ("and", "or") and len(args) > 1:
-        power = AND_POWER if name == "and" else OR_POWER
+        power = AND if name == "and" else OR
         return f" {name.upper()} ".join(_text(a, power) for a in args), power
     if name == "not" and len(args) == 1:
         return _not(args[0])
@@ -89,16 +86,14 @@ def _call(expr: Call) -> tuple[str, int]:
         return f"{_text(args[0], power - 1)} {operator} {_text(args[1], power)}", power
     if name in _UNARY and len(args) == 1:
         inner = _text(args[0], UNARY - 1)
+        if inner[0] in ".0123456789":
+            inner = f"({inner})"  # a sign before digits is part of the number
         return f"{_UNARY[name]}{'' if inner[0].isalpha() else ' '}{inner}", UNARY
     if name == "[]" and len(args) == 2:
         return f"{_text(args[0], UNARY)}[{_text(args[1], 0)}]", _PRIMARY
     if name == "." and len(args) == 2 and isinstance(args[1], Literal):
         return f"{_text(args[0], UNARY)}.{quote_name(str(args[1].value))}", _PRIMARY
-    return f"{_function_name(name)}({', '.join(_text(a, 0) for a in args)})", _PRIMARY
-
-
-def _function_name(name: str) -> str:
-    return name
+    return f"{name}({', '.join(_text(a, 0) for a in args)})", _PRIMARY
 
 
 def _not(arg: Expr) -> tuple[str, int]:
@@ -106,7 +101,7 @@ def _not(arg: Expr) -> tuple[str, int]:
         text = _predicate(arg, "NOT ")
         if text is not None:
             return text, COMPARISON
-    return f"NOT {_text(arg, NOT_POWER - 1)}", NOT_POWER
+    return f"NOT {_text(arg, NOT - 1)}", NOT
 
 
 def _predicate(expr: Call, negation: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deltalite.exceptions import ExpressionError
 
@@ -23,34 +23,29 @@ _UNCLOSED = {"'": "string", '"': "double-quoted text", "`": "quoted name"}
 MAX_TEXT = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """``kind``: number, string, raw, double, quoted, word, sign or end. ``upper`` is the text in upper case."""
 
     kind: str
     text: str
     position: int
+    end: int
     upper: str
 
 
-def tokenize(text: str) -> list[Token]:
-    """All tokens of a text, closed by one of kind ``end``; white space and comments left out.
+def next_token(text: str, position: int) -> Token:
+    """The token after a position, past white space and comments; of kind ``end`` where the text ends.
 
     :raises ExpressionError: at a character that begins no token, or quotes that are not closed.
     """
-    if len(text) > MAX_TEXT:
-        raise ExpressionError(f"an expression of {len(text):,} characters is longer than the limit of {MAX_TEXT:,}")
-    tokens: list[Token] = []
-    position = _skip_space(text, 0)
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None or text.startswith("/*", position):
-            raise _bad_character(text, position)
-        kind, found = match.lastgroup or "", match.group()
-        tokens.append(Token(kind, found, position, found.upper() if kind == "word" else found))
-        position = _skip_space(text, match.end())
-    tokens.append(Token("end", "", len(text), ""))
-    return tokens
+    position = _skip_space(text, position)
+    if position >= len(text):
+        return Token("end", "", position, position, "")
+    match = _TOKEN.match(text, position)
+    if match is None or text.startswith("/*", position):
+        raise _bad_character(text, position)
+    kind, found = match.lastgroup or "", match.group()
+    return Token(kind, found, position, match.end(), found.upper() if kind == "word" else found)
 
 
 def _skip_space(text: str, position: int) -> int:
@@ -88,34 +83,40 @@ def caret(text: str, position: int) -> str:
 
 
 class TokenStream:
-    """Tokens with a place among them, and the ways to go on."""
+    """Tokens, read as they are needed, with a place among them and the ways to go on."""
 
     def __init__(self, text: str) -> None:
+        if len(text) > MAX_TEXT:
+            raise ExpressionError(f"an expression of {len(text):,} characters is longer than the limit of {MAX_TEXT:,}")
         self.text = text
-        self.tokens = tokenize(text)
-        self.index = 0
-
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.index]
+        self.token = next_token(text, 0)
+        self.ahead: list[Token] = []
 
     def peek(self, ahead: int = 1) -> Token:
-        return self.tokens[min(self.index + ahead, len(self.tokens) - 1)]
+        """A token further on; 0 is the current one."""
+        while len(self.ahead) < ahead:
+            last = self.ahead[-1] if self.ahead else self.token
+            self.ahead.append(next_token(self.text, last.end))
+        return self.ahead[ahead - 1] if ahead else self.token
 
     def next(self) -> Token:
-        token = self.tokens[self.index]
-        self.index = min(self.index + 1, len(self.tokens) - 1)
+        """The current token, stepping over it."""
+        token = self.token
+        self.token = self.ahead.pop(0) if self.ahead else next_token(self.text, token.end)
         return token
 
     def at(self, *words: str) -> bool:
         """Whether the next tokens are these words or signs, ignoring case."""
-        return all(self._is(self.peek(i), word) for i, word in enumerate(words))
+        if self.token.upper != words[0] or self.token.kind not in ("word", "sign"):
+            return False
+        return all(self.peek(i).upper == word for i, word in enumerate(words[1:], 1))
 
     def take(self, *words: str) -> bool:
         """Step over these words if they come next."""
         if not self.at(*words):
             return False
-        self.index += len(words)
+        for _ in words:
+            self.next()
         return True
 
     def expect(self, word: str, *also: str) -> Token:
@@ -127,7 +128,8 @@ class TokenStream:
     def unexpected(self, *expected: str) -> ExpressionError:
         token = self.token
         found = "the text ends" if token.kind == "end" else f"found {token.text[:40]!r}"
-        wanted = ", ".join(expected[:-1]) + (" or " if len(expected) > 1 else "") + expected[-1]
+        shown = [repr(e) if len(e) == 1 else e for e in expected]
+        wanted = ", ".join(shown[:-1]) + (" or " if len(shown) > 1 else "") + shown[-1]
         return self.error(f"expected {wanted}, but {found}", expected=expected)
 
     def error(
@@ -135,7 +137,3 @@ class TokenStream:
     ) -> ExpressionError:
         where = self.token.position if position is None else position
         return syntax_error(self.text, where, message, expected, hint)
-
-    @staticmethod
-    def _is(token: Token, word: str) -> bool:
-        return token.kind in ("word", "sign") and token.upper == word

@@ -204,9 +204,10 @@ _contains("contains", pc.match_substring, lambda text, part: part in text)
 
 
 def _concat_rule(row: Function, args: list[Any]) -> Expr:
-    """Binary stays binary, everything else becomes text."""
+    """Binary stays binary, everything else becomes text. ``a || b || c`` is one call."""
     if not args:
         return Literal("", STRING)
+    args = [part for a in args for part in (a.args if isinstance(a, Call) and a.function == "concat" else (a,))]
     if all(a.type == BINARY for a in args):
         return Call("concat", tuple(args), BINARY)
     if any(implicit_type(a.type, "string") is None for a in args):
