@@ -251,7 +251,9 @@ class _State:
     def _refuse_twice(self, live: pa.ChunkedArray) -> None:
         """A path that an add made live under one deletion vector may not stay live under another (trap 16)."""
         below, above = self.base.adds(KEY_COLUMNS), self._tail.adds
-        if all(v.null_count == len(v) for v in (below.column("deletionVector"), above.column("deletionVector"))):
+        if not above.num_rows or all(
+            v.null_count == len(v) for v in (below.column("deletionVector"), above.column("deletionVector"))
+        ):
             return
         again = pc.is_in(below.column("path"), value_set=above.column("path").combine_chunks())
         twice = below.column("path").filter(pc.and_(again, live))
@@ -292,6 +294,8 @@ class _Tail:
 
 def _newest(keys: pa.ChunkedArray, order: np.ndarray) -> np.ndarray:
     """Which actions are the newest of their key."""
+    if not len(keys):  # pyarrow imports pandas to combine no chunks
+        return np.zeros(0, dtype=bool)
     codes = to_numpy(keys.combine_chunks().dictionary_encode().indices)
     by_age = np.lexsort((order, codes))
     found = np.ones(len(codes), dtype=bool)
