@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -116,7 +117,7 @@ class ScanPlan:
     files: pa.Table = field(default_factory=PLAN_FILES.empty_table, compare=False, repr=False)
     report: ScanReport = field(default_factory=lambda: ScanReport(0, 0))
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The Arrow schema of the result."""
         return schema_to_arrow(self.output)

@@ -17,7 +17,7 @@ _BATCH_BYTES = 64 << 20
 
 
 class RowGroup(NamedTuple):
-    """A row group and the position of its first row in the file."""
+    """A row group: its number, the position of its first row in the file, and its rows."""
 
     index: int
     start: int
@@ -66,38 +66,34 @@ class DataFile:
         return found
 
     def batches(
-        self, columns: Sequence[MatchedColumn], group: RowGroup, batch_size: int, use_threads: bool = False
+        self, columns: Sequence[MatchedColumn], groups: Sequence[RowGroup], batch_size: int, use_threads: bool = False
     ) -> Iterator[tuple[list[pa.Array], int]]:
-        """The columns of a row group in the table's types, and the number of rows, batch by batch.
+        """The columns of some row groups in the table's types, and the number of rows, batch by batch.
 
         :param batch_size: rows of a batch at most; fewer where rows are wide.
         :raises InvalidTableError: the bytes are damaged, or hold fewer rows than the footer says.
         """
         leaves = sorted({leaf for column in columns if column.source for leaf in column.source.leaves})
-        order = {node.first: at for at, node in enumerate(n for n in self._nodes if _has_leaf(n, leaves))}
-        size = self._batch_rows(group, leaves, batch_size)
-        rows = 0
+        tops = sorted({column.field.first for column in columns if column.field})
+        order = {first: at for at, first in enumerate(tops)}
+        expected, found = sum(group.num_rows for group in groups), 0
         with reading(self.path):
-            reader = self._parquet.reader
-            for batch in reader.iter_batches(
-                size, row_groups=[group.index], column_indices=leaves, use_threads=use_threads
+            for batch in self._parquet.reader.iter_batches(
+                self._batch_rows(groups, leaves, batch_size),
+                row_groups=[group.index for group in groups],
+                column_indices=leaves,
+                use_threads=use_threads,
             ):
-                rows += batch.num_rows
+                found += batch.num_rows
                 yield [_column(column, batch, order) for column in columns], batch.num_rows
-        if rows != group.num_rows:
-            raise InvalidTableError(
-                f"{self.path}: row group {group.index} holds {rows} rows, its footer says {group.num_rows}",
-                path=self.path,
-            )
+        if found != expected:
+            raise InvalidTableError(f"{self.path} holds {found} rows where its footer says {expected}", path=self.path)
 
-    def _batch_rows(self, group: RowGroup, leaves: Sequence[int], batch_size: int) -> int:
-        info = self.metadata.row_group(group.index)
-        width = sum(info.column(leaf).total_uncompressed_size for leaf in leaves) // max(group.num_rows, 1)
-        return max(1, min(batch_size, group.num_rows, _BATCH_BYTES // max(width, 1)))
-
-
-def _has_leaf(node: Any, leaves: Sequence[int]) -> bool:
-    return any(node.first <= leaf < node.end for leaf in leaves)
+    def _batch_rows(self, groups: Sequence[RowGroup], leaves: Sequence[int], batch_size: int) -> int:
+        chunks = [self.metadata.row_group(group.index) for group in groups]
+        size = sum(chunk.column(leaf).total_uncompressed_size for chunk in chunks for leaf in leaves)
+        rows = sum(group.num_rows for group in groups)
+        return max(1, min(batch_size, rows, _BATCH_BYTES * rows // max(size, 1)))
 
 
 def _column(column: MatchedColumn, batch: pa.RecordBatch, order: dict[int, int]) -> pa.Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from deltalite.scan.parquet import DataFile, RowGroup, reading
 from deltalite.scan.paths import Resolve
 
 Values = dict[str, Any]
+_SPAN_ROWS = 1 << 17
 
 
 def deleted_rows_of(task: FileTask, resolve: Resolve) -> Any:
@@ -66,88 +67,93 @@ class FileRows:
             )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        if self._plan.predicate is None:
-            columns = self._file.match(self._columns)
-            for group in self._file.row_groups():
-                yield from self._all(group, columns)
+        predicate = self._plan.predicate
+        if predicate is None:
+            yield from self._all(self._file.row_groups(), self._file.match(self._columns))
             return
-        needed = self._plan.predicate.columns
-        first = self._columns.only(needed)
+        first = self._columns.only(predicate.columns)
         whole = {f.name for f in first.logical.fields if f in self._columns.logical.fields}
         names = {f.name for f in self._plan.output.fields}
         judged = self._file.match(first)
         others = self._file.match(self._columns.without(whole).only((name,) for name in names))
-        for group in self._groups(first):
-            yield from self._matching(group, judged, others, whole & names)
+        stats = FooterStats(self._file, self._file.row_groups(), first, self._constants)
+        kept = keep_mask(predicate, stats)
+        for span in _spans([group for group, keep in zip(self._file.row_groups(), kept, strict=True) if keep]):
+            yield from self._matching(span, judged, others, whole & names)
 
-    def _groups(self, columns: Columns) -> list[RowGroup]:
-        """The row groups in which the footer does not rule the predicate out."""
-        groups = self._file.row_groups()
-        assert self._plan.predicate is not None
-        stats = FooterStats(self._file, groups, columns, self._constants)
-        return [group for group, kept in zip(groups, keep_mask(self._plan.predicate, stats), strict=True) if kept]
-
-    def _read(self, columns: Sequence[MatchedColumn], group: RowGroup) -> Iterator[tuple[Values, int, int]]:
-        """Values by name, the position of the first row, and the number of rows."""
-        start = group.start
-        for arrays, rows in self._file.batches(columns, group, self._batch_size, self._use_threads):
-            yield {c.name: values for c, values in zip(columns, arrays, strict=True)}, start, rows
-            start += rows
-
-    def _all(self, group: RowGroup, columns: Sequence[MatchedColumn]) -> Iterator[pa.RecordBatch]:
-        for values, start, rows in self._read(columns, group):
+    def _all(self, groups: Sequence[RowGroup], columns: Sequence[MatchedColumn]) -> Iterator[pa.RecordBatch]:
+        start = 0
+        for values, rows in self._read(columns, groups):
             live = self._live(start, rows)
             if live is not None:
                 values = _filtered(values, mask_array(live))
-            if positions := _Positions(start, rows, live):
-                yield self._assembled(values, positions)
+            if count := rows if live is None else int(np.count_nonzero(live)):
+                yield self._assembled(values, _Positions(np.arange(start, start + rows), live), count)
+            start += rows
 
     def _matching(
-        self, group: RowGroup, judged: Sequence[MatchedColumn], others: Sequence[MatchedColumn], reused: set[str]
+        self,
+        span: Sequence[RowGroup],
+        judged: Sequence[MatchedColumn],
+        others: Sequence[MatchedColumn],
+        reused: set[str],
     ) -> Iterator[pa.RecordBatch]:
-        masks: list[np.ndarray] = []
+        """First which rows of the row groups match, then what else is wanted of them."""
+        rows_at = np.concatenate([np.arange(group.start, group.start + group.num_rows) for group in span])
+        mask = np.zeros(len(rows_at), bool)
         found: list[Values] = []
-        for values, start, rows in self._read(judged, group):
-            mask, hits = self._judge(values, start, rows)
-            masks.append(mask)
-            found.append({name: _taken(values[name], mask, hits) for name in reused})
-        mask = np.concatenate(masks) if masks else np.zeros(0, bool)
-        left = int(np.count_nonzero(mask))
-        if not left:
+        at = 0
+        for values, rows in self._read(judged, span):
+            mask[at : at + rows], hits = self._judge(values, rows_at[at : at + rows])
+            found.append({name: _taken(values[name], mask[at : at + rows], hits) for name in reused})
+            at += rows
+        ends = np.cumsum([group.num_rows for group in span])
+        hit = [mask[end - group.num_rows : end].any() for group, end in zip(span, ends, strict=True)]
+        if not any(hit):
             return
         kept = {name: pa.chunked_array([part[name] for part in found]) for name in reused}
+        wanted = np.repeat(hit, [group.num_rows for group in span])
+        mask, rows_at = mask[wanted], rows_at[wanted]
         at = done = 0
-        pieces = self._read(others, group) if others else (({}, 0, len(m)) for m in masks)
-        for values, _, rows in pieces:
-            here = mask[at : at + rows]
-            positions = _Positions(group.start + at, rows, here)
+        groups = [group for group, is_hit in zip(span, hit, strict=True) if is_hit]
+        for values, rows in self._read(others, groups):
+            here, places = mask[at : at + rows], rows_at[at : at + rows]
             at += rows
-            if positions:
-                hits = len(positions)
+            if hits := int(np.count_nonzero(here)):
                 values = {name: _taken(v, here, hits) for name, v in values.items()}
                 values.update({name: _slice(column, done, hits) for name, column in kept.items()})
                 done += hits
-                yield self._assembled(values, positions)
-            if done == left:
-                return
+                yield self._assembled(values, _Positions(places, here), hits)
 
-    def _judge(self, values: Values, start: int, rows: int) -> tuple[np.ndarray, int]:
-        """Where a row is live and satisfies the predicate, and how many do."""
-        live = self._live(start, rows)
-        positions = _Positions(start, rows, live)
-        if not positions:
-            return np.zeros(rows, bool), 0
+    def _read(self, columns: Sequence[MatchedColumn], groups: Sequence[RowGroup]) -> Iterator[tuple[Values, int]]:
+        """Values by name, and the number of rows."""
+        for arrays, rows in self._file.batches(columns, groups, self._batch_size, self._use_threads):
+            yield {c.name: values for c, values in zip(columns, arrays, strict=True)}, rows
+
+    def _judge(self, values: Values, rows_at: np.ndarray) -> tuple[np.ndarray, int]:
+        """Where a row is live and satisfies the predicate, and how many do. Positions are consecutive per row group."""
+        live = self._live_at(rows_at)
+        count = len(rows_at) if live is None else int(np.count_nonzero(live))
+        if not count:
+            return np.zeros(len(rows_at), bool), 0
         if live is not None:
             values = _filtered(values, mask_array(live))
         predicate = self._plan.predicate
         assert predicate is not None
         names = sorted({path[0] for path in predicate.columns})
-        batch = _batch([self._value(name, values, positions) for name in names], names, len(positions))
+        positions = _Positions(rows_at, live)
+        batch = _batch([self._value(name, values, positions, count) for name in names], names, count)
         hit = to_numpy(true_mask(predicate, batch))
         if live is not None:
-            hit, judged = live, hit
-            hit[hit] = judged
+            live[live] = hit
+            hit = live
         return hit, int(np.count_nonzero(hit))
+
+    def _live_at(self, rows_at: np.ndarray) -> np.ndarray | None:
+        """Which of some rising positions are not deleted; ``None`` for all of them."""
+        start, stop = int(rows_at[0]), int(rows_at[-1]) + 1
+        live = self._live(start, stop - start)
+        return live if live is None or len(rows_at) == len(live) else live[rows_at - start]
 
     def _live(self, start: int, rows: int) -> np.ndarray | None:
         """Which rows are not deleted; ``None`` for all of them."""
@@ -158,20 +164,19 @@ class FileRows:
         mask[gone - start] = False
         return mask
 
-    def _assembled(self, values: Values, positions: _Positions) -> pa.RecordBatch:
-        arrays = [self._value(field.name, values, positions) for field in self._plan.output.fields]
-        return _batch(arrays, self._schema, len(positions))
+    def _assembled(self, values: Values, positions: _Positions, rows: int) -> pa.RecordBatch:
+        arrays = [self._value(field.name, values, positions, rows) for field in self._plan.output.fields]
+        return _batch(arrays, self._schema, rows)
 
-    def _value(self, name: str, values: Mapping[str, Any], positions: _Positions) -> pa.Array:
+    def _value(self, name: str, values: Mapping[str, Any], positions: _Positions, rows: int) -> pa.Array:
         """A column of the result: from the file, from the partition, or made up."""
         if name in self._plan.virtual:
-            return self._virtual(name, self._plan.virtual[name], values.get(name), positions)
+            return self._virtual(name, self._plan.virtual[name], values.get(name), positions, rows)
         if name in values:
             return values[name]
-        return _repeated(self._constants[name], len(positions))
+        return _repeated(self._constants[name], rows)
 
-    def _virtual(self, name: str, column: VirtualColumn, stored: Any, positions: _Positions) -> pa.Array:
-        rows = len(positions)
+    def _virtual(self, name: str, column: VirtualColumn, stored: Any, positions: _Positions, rows: int) -> pa.Array:
         if stored is not None and not stored.null_count:
             return stored
         base = getattr(self._task, column.constant) if column.constant else 0
@@ -181,8 +186,8 @@ class FileRows:
                 path=self._task.path,
             )
         if column.add_position:
-            numbers = positions.numbers() + base
-            made = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(np.ascontiguousarray(numbers))])
+            numbers = np.ascontiguousarray(positions.numbers() + base)
+            made = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(numbers)])
         else:
             made = _repeated(scalar(base, type_to_arrow(column.type)), rows)
         return made if stored is None else pc.coalesce(stored, made)
@@ -194,22 +199,26 @@ class FileRows:
         return {name: scalar(self._task.partition[name], type_to_arrow(kind)) for name, kind in kinds}
 
 
-class _Positions:
-    """Which rows of the file a batch holds; false when it holds none."""
+class _Positions(NamedTuple):
+    """Where the rows of a batch lie in the file: some positions, of which a mask chooses."""
 
-    def __init__(self, start: int, rows: int, mask: np.ndarray | None) -> None:
-        self._start = start
-        self._rows = rows
-        self._mask = mask
-        self._count = rows if mask is None else int(np.count_nonzero(mask))
-
-    def __len__(self) -> int:
-        return self._count
+    candidates: np.ndarray
+    mask: np.ndarray | None
 
     def numbers(self) -> np.ndarray:
-        if self._mask is None:
-            return np.arange(self._start, self._start + self._rows)
-        return np.flatnonzero(self._mask) + self._start
+        return self.candidates if self.mask is None else self.candidates[self.mask]
+
+
+def _spans(groups: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:
+    """Small row groups taken together, so that each step has enough to do."""
+    span: list[RowGroup] = []
+    for group in groups:
+        if span and sum(g.num_rows for g in span) + group.num_rows > _SPAN_ROWS:
+            yield span
+            span = []
+        span.append(group)
+    if span:
+        yield span
 
 
 def _with_stored_virtual(plan: ScanPlan) -> Columns:
