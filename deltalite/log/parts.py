@@ -22,8 +22,11 @@ T = TypeVar("T")
 _FEW_RUNS = 32
 
 
-class UnreadableCheckpoint(Exception):
+class UnreadableCheckpoint(InvalidTableError):
     """A checkpoint that is corrupt or incomplete; another base may serve instead."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message, hint="if its commits are still in the log, remove the file and read again", path=path)
 
 
 class Part(Protocol):
@@ -57,7 +60,12 @@ def open_part(store: Store, path: str, size: int) -> Part:
     """
     if path.endswith(".json"):
         return guarded(path, lambda: _JsonPart(path, store.get(path)))
-    return guarded(path, lambda: _ParquetPart(path, pq.ParquetFile(store.open_input(path, size=size))))
+
+    def read() -> Part:
+        source = store.open_input(path, size=size)
+        return _ParquetPart(path, pq.ParquetFile(source, page_checksum_verification=True))
+
+    return guarded(path, read)
 
 
 def guarded(name: str, read: Callable[[], T]) -> T:
@@ -65,18 +73,20 @@ def guarded(name: str, read: Callable[[], T]) -> T:
     try:
         return read()
     except FileNotFoundError as error:
-        raise UnreadableCheckpoint(f"{name} is missing") from error
+        raise UnreadableCheckpoint(f"{name} is missing", name) from error
+    except UnreadableCheckpoint:
+        raise
     except (pa.ArrowException, OSError, ValueError, InvalidTableError) as error:
         if isinstance(error, StorageError) or getattr(error, "errno", None) is not None:
             raise
-        raise UnreadableCheckpoint(f"{name} cannot be read: {error}") from error
+        raise UnreadableCheckpoint(f"{name} cannot be read: {error}", name) from error
 
 
 class _JsonPart:
     def __init__(self, name: str, data: bytes) -> None:
         self._actions = list(decode_commit(data, name))
         if not self._actions:
-            raise UnreadableCheckpoint(f"{name} holds no action")
+            raise UnreadableCheckpoint(f"{name} holds no action", name)
         self._adds = add_table([a for a in self._actions if isinstance(a, AddFile)])
         self._removes = remove_table([a for a in self._actions if isinstance(a, RemoveFile)])
 

@@ -90,7 +90,7 @@ def sort_out(listing: Iterable[FileMeta]) -> LogNames:
     checkpoint_files: dict[str, tuple[LogFile, FileMeta]] = {}
     for file in listing:
         name = file.path.rpartition("/")[2]
-        if len(name) == 25 and name.endswith(".json") and name[:20].isdecimal() and name.isascii():
+        if len(name) == 25 and name.endswith(".json") and name[:20].isdigit() and name.isascii():
             commits[int(name[:20])] = file
             continue
         found = parse_log_name(name)

@@ -51,7 +51,7 @@ class CheckpointSource:
         found = {type(action): action for action in self.actions("protocol", "metaData")}
         if len(found) < 2:
             missing = "metadata" if Protocol in found else "protocol"
-            raise UnreadableCheckpoint(f"{self._name} holds no {missing}")
+            raise UnreadableCheckpoint(f"{self._name} holds no {missing}", self._name)
         return found[Protocol], found[Metadata]  # type: ignore[return-value]
 
     @cached_property
@@ -63,7 +63,7 @@ class CheckpointSource:
         marks = self.actions("checkpointMetadata", "sidecar")
         for mark in marks:
             if isinstance(mark, CheckpointMetadata) and mark.version != self.version:
-                raise UnreadableCheckpoint(f"{self._name} says that it is of version {mark.version}")
+                raise UnreadableCheckpoint(f"{self._name} says that it is of version {mark.version}", self._name)
         return tuple(mark for mark in marks if isinstance(mark, Sidecar))
 
     @property

@@ -162,7 +162,7 @@ class LogState:
                     self._pass_over(error)
             return use(None)
 
-    def _pass_over(self, error: Exception) -> None:
+    def _pass_over(self, error: InvalidTableError) -> None:
         broken = self._candidates.pop(0)
         self._broken.add(broken.files[0].path)
         self._source = None
@@ -171,12 +171,13 @@ class LogState:
             self._candidates = [c for c in self._segment.checkpoints if c.files[0].path not in self._broken]
         if not self._candidates and any(v not in self._segment.commits for v in range(self._segment.version + 1)):
             raise InvalidTableError(
-                f"the checkpoint of version {broken.version} cannot be used, the commits below it are gone: {error}",
+                f"the checkpoint of version {broken.version} is of no use, and the commits below it are gone: "
+                + error.message,
                 hint="restore the file from a backup",
                 path=broken.files[0].path,
                 version=broken.version,
             ) from error
-        logger.warning("passing over the checkpoint of version %d: %s", broken.version, error)
+        logger.warning("passing over the checkpoint of version %d: %s", broken.version, error.message)
 
     def _tail(self, above: int) -> tuple[tuple[int, FileMeta], ...]:
         """What lies above a version; compactions that cannot be read give way to the commits they stand for."""

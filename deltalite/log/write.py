@@ -118,7 +118,12 @@ def _put_table(store: Store, path: str, tables: Iterator[pa.Table]) -> tuple[int
     rows = adds = 0
     with store.open_output(path) as sink:
         with pq.ParquetWriter(
-            sink, first.schema, compression="snappy", use_dictionary=_REPETITIVE, store_schema=False
+            sink,
+            first.schema,
+            compression="snappy",
+            use_dictionary=_REPETITIVE,
+            store_schema=False,
+            write_page_checksum=True,
         ) as writer:
             for table in chain([first], tables):
                 rows, adds = rows + table.num_rows, adds + checkpoint.count([table], "add")
@@ -156,7 +161,7 @@ def clean_up(store: Store, snapshot: Snapshot, now_ms: int) -> int:
         anchor.config()
         anchor.adds(["path"])
     except UnreadableCheckpoint as error:
-        logger.warning("no clean-up of the log: the checkpoint that it would rest on cannot be read: %s", error)
+        logger.warning("no clean-up of the log: the checkpoint that it would rest on cannot be read: %s", error.message)
         return 0
     gone = delete_log_files(store, found.commits) + delete_log_files(store, found.others)
     return gone + _clean_up_sidecars(store, now_ms)
@@ -176,6 +181,6 @@ def _clean_up_sidecars(store: Store, now_ms: int) -> int:
         try:
             referenced.update(CheckpointSource(store, kept).sidecar_names)
         except UnreadableCheckpoint as error:
-            logger.warning("no clean-up of sidecars: %s", error)
+            logger.warning("no clean-up of sidecars: %s", error.message)
             return 0
     return delete_log_files(store, cleanup.expired_sidecars(sidecars, referenced, now_ms))
