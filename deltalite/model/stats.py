@@ -74,8 +74,14 @@ def nested_type(leaves: Mapping[Path, pa.DataType]) -> pa.StructType | None:
 
 def parse_stats(texts: pa.ChunkedArray, kind: pa.StructType) -> pa.ChunkedArray:
     """The statistics in JSON texts as structs; a struct is null where there is no text."""
-    pieces = [piece for chunk in texts.chunks for piece in _pieces(chunk)]
+    pieces = [piece for chunk in _gathered(texts) for piece in _pieces(chunk)]
     return pa.chunked_array([_in_bulk(piece, kind) or _line_by_line(piece, kind) for piece in pieces], kind)
+
+
+def _gathered(texts: pa.ChunkedArray) -> list[pa.Array]:
+    """Small chunks as one: a call of the JSON reader costs as much as some hundred rows."""
+    together = texts.num_chunks > 1 and texts.nbytes <= _CHUNK_BYTES
+    return [pa.concat_arrays(texts.chunks)] if together else texts.chunks
 
 
 def _pieces(texts: pa.Array) -> list[pa.Array]:
