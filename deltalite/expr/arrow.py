@@ -97,7 +97,9 @@ def conform(values: Any, wanted: pa.DataType) -> pa.Array:
     try:
         return pc.cast(values, wanted)
     except pa.ArrowException as error:
-        raise ExpressionError(f"a column of the Arrow type {values.type} cannot be read as {wanted}: {error}") from error
+        raise ExpressionError(
+            f"a column of the Arrow type {values.type} cannot be read as {wanted}: {error}"
+        ) from error
 
 
 def evaluate_rows(bound: BoundExpr, rows: Rows) -> pa.Array:

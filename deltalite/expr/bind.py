@@ -43,9 +43,7 @@ from deltalite.model.expr import (
 from deltalite.model.types import StructType
 
 
-def bind(
-    expr: Expr | str, schema: StructType, *, time_zone: str = "UTC", now: dt.datetime | None = None
-) -> BoundExpr:
+def bind(expr: Expr | str, schema: StructType, *, time_zone: str = "UTC", now: dt.datetime | None = None) -> BoundExpr:
     """The expression with names, types and conversions settled.
 
     Names are looked up ignoring case, and the schema's spelling wins. Constants are folded.
@@ -167,18 +165,17 @@ class _Binder:
 
     def unknown(self, path: tuple[str, ...]) -> ExpressionError:
         """Names a column that may have been meant: one like it, one whose name holds the dots, or a struct's field."""
-        name = ".".join(path)
+        first, name, hint = "".join(path[:1]), ".".join(path), ""
+        close: list[str] = []
         known = {f.name.lower(): f.name for f in self.schema.fields}
         if name.lower() in known and len(path) > 1:
-            close, hint = [known[name.lower()]], f"the name of this column holds a dot: write `{known[name.lower()]}`"
+            close.append(known[name.lower()])
+            hint = f"the name of this column holds a dot: write `{known[name.lower()]}`"
         else:
-            found = difflib.get_close_matches(path[0].lower(), list(known), n=3)
-            close = [known[f] for f in found]
+            close = [known[n] for n in difflib.get_close_matches(first.lower(), list(known), n=3)]
             listed = ", ".join(self.schema.names[:30]) + (", ..." if len(self.schema.names) > 30 else "")
             hint = (f"did you mean {' or '.join(close)}? " if close else "") + f"the columns are: {listed}"
-        return ExpressionError(
-            f"there is no column {name!r}", hint=hint, name=path[0], column=name, suggestions=close
-        )
+        return ExpressionError(f"there is no column {name!r}", hint=hint, name=first, column=name, suggestions=close)
 
 
 def _case(node: Case, kids: list[Any]) -> Expr:

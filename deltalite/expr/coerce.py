@@ -124,7 +124,7 @@ def common_of(types: list[ExprType]) -> ExprType | None:
     return found
 
 
-def _nested(a: ExprType, b: ExprType, meet) -> ExprType | None:  # noqa: ANN001
+def _nested(a: ExprType, b: ExprType, meet) -> ExprType | None:
     if isinstance(a, ArrayType) and isinstance(b, ArrayType):
         element = meet(a.element_type, b.element_type)
         return None if element is None else ArrayType(element, a.contains_null or b.contains_null)

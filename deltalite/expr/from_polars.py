@@ -69,7 +69,9 @@ def from_polars(expression: Any, schema: StructType) -> Expr:
 
 
 def refused(why: str) -> ExpressionError:
-    return ExpressionError(f"the polars expression has no exact counterpart: {why}", hint="write the predicate as SQL text")
+    return ExpressionError(
+        f"the polars expression has no exact counterpart: {why}", hint="write the predicate as SQL text"
+    )
 
 
 class _Reader:
@@ -79,7 +81,7 @@ class _Reader:
     def read(self, tree: Any) -> Any:
         if not isinstance(tree, dict) or len(tree) != 1:
             raise refused(f"{str(tree)[:60]}")
-        (kind, body), = tree.items()
+        ((kind, body),) = tree.items()
         reader: Callable[[Any], Any] | None = getattr(self, f"read_{kind.lower()}", None)
         if reader is None:
             raise refused(kind)
@@ -116,9 +118,9 @@ class _Reader:
     # constants ------------------------------------------------------------------------------------------------------
 
     def read_literal(self, body: dict[str, Any]) -> Literal:
-        (kind, value), = body.items()
+        ((kind, value),) = body.items()
         if kind == "Dyn":
-            (_, number), = value.items()
+            ((_, number),) = value.items()
             if number is None:
                 raise refused("a constant NaN, which its JSON form loses")
             return lit(number)  # type: ignore[return-value]
@@ -127,12 +129,17 @@ class _Reader:
         raise refused(f"a constant {kind}")
 
     def scalar(self, body: dict[str, Any]) -> Literal:
-        (kind, value), = body.items()
+        ((kind, value),) = body.items()
         if kind == "Null":
             return Literal(None, VOID)
         if kind in _INTEGERS:
             return Literal(int(value), _INTEGERS[kind])
-        plain = {"String": (str, STRING), "Boolean": (bool, BOOLEAN), "Float64": (float, DOUBLE), "Float32": (float, FLOAT)}
+        plain = {
+            "String": (str, STRING),
+            "Boolean": (bool, BOOLEAN),
+            "Float64": (float, DOUBLE),
+            "Float32": (float, FLOAT),
+        }
         if kind in plain and isinstance(value, (plain[kind][0], int)):
             return Literal(plain[kind][0](value), plain[kind][1])
         if kind == "Date":
@@ -163,8 +170,8 @@ class _Reader:
     # functions ------------------------------------------------------------------------------------------------------
 
     def read_function(self, body: dict[str, Any]) -> Expr:
-        (group, what), = body["function"].items()
-        (name, options), = what.items() if isinstance(what, dict) else ((what, {}),)
+        ((group, what),) = body["function"].items()
+        ((name, options),) = what.items() if isinstance(what, dict) else ((what, {}),)
         reader: Any = getattr(self, f"call_{group.lower()}", None)
         if reader is None:
             raise refused(f"the function {group}.{name}")

@@ -24,7 +24,12 @@ from deltalite.model.types import StructType
 _COMPARISONS = {
     "equal": "=", "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
 }  # fmt: skip
-_TEXT_TESTS = {"starts_with": "startswith", "ends_with": "endswith", "match_substring": "contains", "match_like": "like"}
+_TEXT_TESTS = {
+    "starts_with": "startswith",
+    "ends_with": "endswith",
+    "match_substring": "contains",
+    "match_like": "like",
+}
 
 
 def from_pyarrow(expression: Any, schema: StructType) -> Expr:
@@ -46,7 +51,9 @@ def from_pyarrow(expression: Any, schema: StructType) -> Expr:
 
 
 def refused(why: str) -> ExpressionError:
-    return ExpressionError(f"the pyarrow expression has no exact counterpart: {why}", hint="write the predicate as SQL text")
+    return ExpressionError(
+        f"the pyarrow expression has no exact counterpart: {why}", hint="write the predicate as SQL text"
+    )
 
 
 class _CSchema(ctypes.Structure):
@@ -156,9 +163,13 @@ def _comparison(op: str) -> Callable[[list[Any], dict[str, Any]], Expr]:
         if all(isinstance(a, Literal) for a in floats):
             return Call(op, (left, right), BOOLEAN)
         variable = [a for a in args if not isinstance(a, Literal)]
-        if len(variable) != 1 or (isinstance(left, Literal) and left.value is None) or (isinstance(right, Literal) and right.value is None):
+        if (
+            len(variable) != 1
+            or (isinstance(left, Literal) and left.value is None)
+            or (isinstance(right, Literal) and right.value is None)
+        ):
             raise refused("a comparison of floats with each other")
-        if op in ("=", "<", "<=") and variable[0] is left or op in ("=", ">", ">=") and variable[0] is right:
+        if (op in ("=", "<", "<=") and variable[0] is left) or (op in ("=", ">", ">=") and variable[0] is right):
             return Call(op, (left, right), BOOLEAN)
         nan = Call("isnan", (variable[0],), BOOLEAN)
         if op == "!=":
@@ -172,7 +183,11 @@ def _is_in(args: list[Any], options: dict[str, Any]) -> Expr:
     """Nulls match nulls (0), are left out (1), give null (2), or are SQL's unknown (3)."""
     value, behaviour = args[0], options["null_matching_behavior"].as_py()
     items: pa.Array = options["value_set"].values
-    if _is_float(value) and len(items) and numpy_bools(pc.equal(items.cast(pa.float64()), scalar(0.0, pa.float64()))).any():
+    if (
+        _is_float(value)
+        and len(items)
+        and numpy_bools(pc.equal(items.cast(pa.float64()), scalar(0.0, pa.float64()))).any()
+    ):
         raise refused("is_in with 0.0, which does not match -0.0 in pyarrow")
     constants = [constant(item) for item in items]
     present = [c for c in constants if c.value is not None]

@@ -6,21 +6,16 @@ tighter than the caller's. Time is linear in the text, and nesting is bounded, s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 
 from deltalite.exceptions import ExpressionError
 from deltalite.expr import literals
 from deltalite.expr.datatypes import parse_name, parse_type
+from deltalite.expr.forms import PREFIXED, SPECIAL, interval
 from deltalite.expr.tokens import Token, TokenStream
 from deltalite.model.expr import (
-    BINARY,
     BOOLEAN,
-    DATE,
-    INTEGER,
     STRING,
-    TIMESTAMP,
-    TIMESTAMP_NTZ,
     VOID,
     Call,
     Case,
@@ -50,7 +45,9 @@ BINARY_OPERATORS = {
 }  # fmt: skip
 _CANONICAL = {"==": "=", "<>": "!=", "DIV": "div"}
 _PREDICATES = frozenset(("IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "IS", "NOT"))
-_NO_OPERAND = frozenset("AND OR CASE WHEN THEN ELSE IN IS BETWEEN LIKE ILIKE RLIKE REGEXP SELECT".split())
+_NO_OPERAND = frozenset(
+    ["AND", "OR", "CASE", "WHEN", "THEN", "ELSE", "IN", "IS", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SELECT"]
+)
 _NO_FUNCTION = frozenset(("AND", "OR", "IN", "IS", "BETWEEN"))
 _CONSTANTS = {"TRUE": Literal(True, BOOLEAN), "FALSE": Literal(False, BOOLEAN), "NULL": Literal(None, VOID)}
 
@@ -89,6 +86,10 @@ class Parser(TokenStream):
             expr = longer
         self.depth -= 1
         return expr
+
+    def value(self) -> Expr:
+        """An expression that ends before a comparison or a predicate."""
+        return self.expression(COMPARISON)
 
     # operators ------------------------------------------------------------------------------------------------------
 
@@ -129,15 +130,15 @@ class Parser(TokenStream):
         if name == "IN":
             found: Expr = Call("in", (left, *self.in_list()))
         elif name == "BETWEEN":
-            low = self.expression(COMPARISON)
+            low = self.value()
             self.expect("AND")
-            found = Call("between", (left, low, self.expression(COMPARISON)))
+            found = Call("between", (left, low, self.value()))
         elif name in ("LIKE", "ILIKE"):
-            pattern = self.expression(COMPARISON)
-            escape = (self.expression(COMPARISON),) if self.take("ESCAPE") else ()
+            pattern = self.value()
+            escape = (self.value(),) if self.take("ESCAPE") else ()
             found = Call(name.lower(), (left, pattern, *escape))
         else:
-            found = Call("rlike", (left, self.expression(COMPARISON)))
+            found = Call("rlike", (left, self.value()))
         return not_(found) if negated else found
 
     def in_list(self) -> list[Expr]:
@@ -155,7 +156,7 @@ class Parser(TokenStream):
         elif self.take("FALSE"):
             found = Call("is_false", (left,))
         elif self.take("DISTINCT", "FROM"):
-            found, negated = Call("<=>", (left, self.expression(COMPARISON))), not negated
+            found, negated = Call("<=>", (left, self.value())), not negated
         else:
             raise self.unexpected("NULL", "TRUE", "FALSE", "DISTINCT FROM")
         return not_(found) if negated else found
@@ -242,11 +243,11 @@ class Parser(TokenStream):
             self.next()
             return self.case()
         follows = self.peek()
-        if follows.kind in ("string", "raw", "double") and name in _PREFIXED:
+        if follows.kind in ("string", "raw", "double") and name in PREFIXED:
             return self.prefixed(name)
         if name == "INTERVAL" and self.interval_follows():
             self.next()
-            return self.interval()
+            return interval(self)
         if follows.kind == "sign" and follows.text == "(" and name not in _NO_FUNCTION:
             return self.call()
         if name in _NO_OPERAND:
@@ -257,7 +258,7 @@ class Parser(TokenStream):
         start = self.next().position
         text = literals.string_value(self.next().text)
         try:
-            return _PREFIXED[name](text)
+            return PREFIXED[name](text)
         except (ExpressionError, ValueError) as error:
             message = error.message if isinstance(error, ExpressionError) else f"{text!r} is not a {name} literal"
             raise self.error(message, position=start, hint=getattr(error, "hint", None)) from None
@@ -267,38 +268,6 @@ class Parser(TokenStream):
         if self.peek(ahead).kind == "string":
             return True
         return self.peek(ahead).kind == "number" and self.peek(ahead + 1).upper in literals.INTERVAL_UNITS
-
-    def interval(self) -> Literal:
-        start = self.token.position
-        parts: list[tuple[str, str]] = []
-        try:
-            if self.token.kind == "string" and self.peek().upper not in literals.INTERVAL_UNITS:
-                words = literals.string_value(self.next().text).split()
-                if words and words[0].upper() == "INTERVAL":
-                    words = words[1:]
-                if not words or len(words) % 2 or not all(w.upper() in literals.INTERVAL_UNITS for w in words[1::2]):
-                    raise self.unexpected("a unit of time")
-                return literals.interval(list(zip(words[0::2], words[1::2], strict=True)))
-            while self.interval_part():
-                sign = self.next().text if self.token.text in ("-", "+") else ""
-                token = self.next()
-                amount = literals.string_value(token.text) if token.kind == "string" else token.text
-                unit = self.next().upper
-                if self.at("TO") and token.kind == "string" and not parts:
-                    self.next()
-                    end = self.next().upper.removesuffix("S")
-                    found = literals.interval_range(amount, unit.removesuffix("S"), end)
-                    return Literal(-found.value, found.type) if sign == "-" else found
-                parts.append((sign + amount if sign == "-" else amount, unit))
-            return literals.interval(parts)
-        except ExpressionError as error:
-            if "position" in error.context:
-                raise
-            raise self.error(error.message, position=start, hint=error.hint) from None
-
-    def interval_part(self) -> bool:
-        ahead = 1 if self.token.text in ("-", "+") else 0
-        return self.peek(ahead).kind in ("number", "string") and self.peek(ahead + 1).upper in literals.INTERVAL_UNITS
 
     def case(self) -> Expr:
         operand = None if self.at("WHEN") else self.repeatable(self.expression())
@@ -330,7 +299,7 @@ class Parser(TokenStream):
         self.expect("(")
         if self.at("SELECT"):
             raise self.no_subquery()
-        special = _SPECIAL.get(token.upper)
+        special = SPECIAL.get(token.upper)
         if special is not None:
             return special(self)
         if self.at("*") or self.at("DISTINCT") or self.at("ALL"):
@@ -356,104 +325,3 @@ class Parser(TokenStream):
             token = self.next()
             return self.number(token) if token.kind == "number" else Literal(literals.string_value(token.text), STRING)
         return self.expression()
-
-    def cast(self, try_: bool = False) -> Expr:
-        operand = self.expression()
-        self.expect("AS", "an operator")
-        data_type = parse_type(self)
-        self.expect(")")
-        return Cast(operand, data_type, try_)
-
-    def extract(self) -> Expr:
-        if self.token.kind not in ("word", "string"):
-            raise self.unexpected("a field such as YEAR")
-        token = self.next()
-        field = literals.string_value(token.text) if token.kind == "string" else token.text
-        self.expect("FROM")
-        source = self.expression()
-        self.expect(")")
-        return Call("date_part", (Literal(field.lower(), STRING), source))
-
-    def substring(self) -> Expr:
-        text = self.expression()
-        if not self.take("FROM"):
-            self.expect(",", "FROM")
-            return Call("substring", (text, *self.arguments()))
-        start = self.expression()
-        length = (self.expression(),) if self.take("FOR") else ()
-        self.expect(")")
-        return Call("substring", (text, start, *length))
-
-    def trim(self) -> Expr:
-        function = next((f for word, f in _TRIM.items() if self.take(word)), None)
-        if function is None:
-            first = self.expression()
-            if not self.at("FROM"):
-                rest = self.arguments() if self.take(",") else self.expect(")") and []
-                return Call("trim", (first, *rest))
-            function, removed = "trim", (first,)
-        else:
-            removed = () if self.at("FROM") else (self.expression(),)
-        self.expect("FROM")
-        text = self.expression()
-        self.expect(")")
-        return Call(function, (*removed, text))
-
-    def position(self) -> Expr:
-        part = self.expression(COMPARISON)
-        if self.take("IN"):
-            text = self.expression()
-            self.expect(")")
-            return Call("position", (part, text))
-        self.expect(",", "IN")
-        return Call("position", (part, *self.arguments()))
-
-    def timestamp_unit(self, function: str) -> Expr:
-        """``timestampadd(DAY, ...)``: the unit is a bare word."""
-        if self.token.kind == "word" and self.peek().text == ",":
-            unit = self.next().text.lower()
-            self.expect(",")
-            return Call(function, (Literal(unit, STRING), *self.arguments()))
-        return Call(function, tuple(self.arguments()))
-
-    def exists(self) -> Expr:
-        raise self.error("EXISTS asks a subquery or applies a function to an array: neither is supported here")
-
-
-def _timestamp(text: str) -> Expr:
-    local, zone = literals.parse_timestamp(text)
-    if zone is None:
-        return Cast(Literal(text, STRING), TIMESTAMP)  # which instant this is depends on the zone it is bound with
-    import datetime as dt
-
-    return Literal(local.replace(tzinfo=literals.zone_info(zone)).astimezone(dt.timezone.utc), TIMESTAMP)
-
-
-def _timestamp_ntz(text: str) -> Expr:
-    return Literal(literals.parse_timestamp(text)[0], TIMESTAMP_NTZ)
-
-
-def _binary(text: str) -> Expr:
-    return Literal(bytes.fromhex(text if len(text) % 2 == 0 else "0" + text), BINARY)
-
-
-_PREFIXED: dict[str, Callable[[str], Expr]] = {
-    "DATE": lambda text: Literal(literals.parse_date(text), DATE),
-    "TIMESTAMP": _timestamp,
-    "TIMESTAMP_LTZ": _timestamp,
-    "TIMESTAMP_NTZ": _timestamp_ntz,
-    "X": _binary,
-}
-_TRIM = {"BOTH": "trim", "LEADING": "ltrim", "TRAILING": "rtrim"}
-_SPECIAL: dict[str, Callable[[Parser], Expr]] = {
-    "CAST": Parser.cast,
-    "TRY_CAST": lambda parser: parser.cast(try_=True),
-    "EXTRACT": Parser.extract,
-    "SUBSTRING": Parser.substring,
-    "SUBSTR": Parser.substring,
-    "TRIM": Parser.trim,
-    "POSITION": Parser.position,
-    "EXISTS": Parser.exists,
-    **{name: lambda parser, f=name.lower(): parser.timestamp_unit(f)
-       for name in ("TIMESTAMPADD", "TIMESTAMPDIFF", "DATEADD", "DATEDIFF", "DATE_ADD", "DATE_DIFF")},
-}  # fmt: skip

@@ -1,7 +1,8 @@
 """Java's regular expressions to RE2's, where both mean exactly the same; anything else is refused by name.
 
 RE2 runs in linear time, so no pattern and no text can make a scan hang. It knows no look-around, back-references,
-atomic groups or possessive quantifiers, and differs in what ``.``, ``$``, ``\\s`` and ``(?i)`` mean: those are written out.
+atomic groups or possessive quantifiers, and differs in what ``.``, ``$``, ``\\s`` and ``(?i)`` mean: those are written
+out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _POSIX = {
     "Lower": "lower", "Upper": "upper", "Alpha": "alpha", "Digit": "digit", "Alnum": "alnum", "Punct": "punct",
     "Graph": "graph", "Print": "print", "Blank": "blank", "Cntrl": "cntrl", "XDigit": "xdigit", "Space": "space",
 }  # fmt: skip
+_HEX2 = re.compile(r"\{([0-9a-fA-F]{1,6})\}|([0-9a-fA-F]{2})")
+_HEX4 = re.compile(r"()([0-9a-fA-F]{4})")
 _PROPERTY = re.compile(r"\{(\^?)([A-Z][a-z]?|[A-Z][a-z]+|XDigit)\}|([A-Z])")
 _GROUP = re.compile(r"\(\?(?:(?P<name><[A-Za-z][A-Za-z0-9]*>)|(?P<flags>[a-zA-Z-]*)(?P<close>[:)]))")
 
@@ -106,7 +109,9 @@ class _Translation:
     def quantifier(self, c: str) -> None:
         if self.peek() == "+":
             raise self.refused(f"the possessive quantifier {c}+")
-        if c == "}" and any(int(n) > 1000 for n in re.findall(r"\d+", self.pattern[: self.position].rpartition("{")[2])):
+        if c == "}" and any(
+            int(n) > 1000 for n in re.findall(r"\d+", self.pattern[: self.position].rpartition("{")[2])
+        ):
             raise self.refused("more than 1000 repetitions")
         self.emit(c)
 
@@ -125,7 +130,9 @@ class _Translation:
             return
         match = _GROUP.match(self.pattern, self.position)
         if match is None:
-            raise self.refused({"=": "look-ahead", "!": "look-ahead", ">": "an atomic group"}.get(self.peek(2), "look-behind"))
+            raise self.refused(
+                {"=": "look-ahead", "!": "look-ahead", ">": "an atomic group"}.get(self.peek(2), "look-behind")
+            )
         if match["name"]:
             self.groups += 1
             named = self.capture == self.groups
@@ -169,7 +176,7 @@ class _Translation:
         return escaped(body)
 
     def code_point(self, c: str) -> str:
-        match = re.compile(r"\{([0-9a-fA-F]{1,6})\}|([0-9a-fA-F]{%d})" % (2 if c == "x" else 4)).match(self.pattern, self.position)
+        match = (_HEX2 if c == "x" else _HEX4).match(self.pattern, self.position)
         if match is None:
             raise self.refused(f"a malformed \\{c}")
         self.position = match.end()
@@ -198,7 +205,9 @@ class _Translation:
         while True:
             c = self.pattern[self.position : self.position + 1]
             if c == "":
-                raise ExpressionError(f"the regular expression {self.pattern!r} has an unclosed [", pattern=self.pattern)
+                raise ExpressionError(
+                    f"the regular expression {self.pattern!r} has an unclosed [", pattern=self.pattern
+                )
             if c == "]" and self.position > start:
                 self.position += 1
                 return "".join(parts) + "]"

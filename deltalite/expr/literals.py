@@ -37,7 +37,7 @@ OFFSET_TEXT = r"(?:UTC|GMT|UT)?(?P<sign>[+-])(?P<h>\d{1,2})(?::?(?P<m>\d{1,2})(?
 
 
 def unescape(body: str) -> str:
-    """The value of a string literal's inside: backslash escapes as Spark reads them, doubled quotes kept for the caller.
+    """The inside of a string literal with its backslash escapes read as Spark reads them.
 
     ``\\%`` and ``\\_`` keep their backslash: they are for LIKE.
     """
@@ -110,10 +110,10 @@ def parse_timestamp(text: str) -> tuple[dt.datetime, str | None]:
     match = re.fullmatch(TIMESTAMP_TEXT, text.strip())
     try:
         if match:
-            parts = [int(match[name] or 0) for name in ("hour", "minute", "second")]
-            micros = int((match["fraction"] or "")[:6].ljust(6, "0"))
             day = dt.date(int(match["year"]), int(match["month"] or 1), int(match["day"] or 1))
-            return dt.datetime(day.year, day.month, day.day, *parts, micros), match["zone"]
+            hour, minute, second = (int(match[name] or 0) for name in ("hour", "minute", "second"))
+            micros = int((match["fraction"] or "")[:6].ljust(6, "0"))
+            return dt.datetime.combine(day, dt.time(hour, minute, second, micros)), match["zone"]
     except ValueError:
         pass
     raise ExpressionError(
@@ -210,13 +210,22 @@ def interval_range(text: str, start: str, end: str) -> Literal:
         if match and int(match[3]) < 12:
             months = int(match[2]) * 12 + int(match[3])
             return _checked(-months if match[1] == "-" else months, YEAR_MONTH)
-        raise ExpressionError(f"{text!r} is not an interval of years and months", hint="write it as '1-2' YEAR TO MONTH")
+        raise ExpressionError(
+            f"{text!r} is not an interval of years and months", hint="write it as '1-2' YEAR TO MONTH"
+        )
     fields = ["DAY", "HOUR", "MINUTE", "SECOND"]
     if start in fields and end in fields and fields.index(start) < fields.index(end):
         names = fields[fields.index(start) : fields.index(end) + 1]
-        pattern = {"DAY": r"(\d{1,9})", "HOUR": r"(\d{1,10})", "MINUTE": r"(\d{1,10})", "SECOND": r"(\d{1,10}(?:\.\d{0,9})?)"}
+        pattern = {
+            "DAY": r"(\d{1,9})",
+            "HOUR": r"(\d{1,10})",
+            "MINUTE": r"(\d{1,10})",
+            "SECOND": r"(\d{1,10}(?:\.\d{0,9})?)",
+        }
         separators = ["", *(" " if name == "HOUR" else ":" for name in names[1:])]
-        match = re.fullmatch("([+-])?" + "".join(s + pattern[n] for s, n in zip(separators, names, strict=True)), text.strip())
+        match = re.fullmatch(
+            "([+-])?" + "".join(s + pattern[n] for s, n in zip(separators, names, strict=True)), text.strip()
+        )
         if match and all(Decimal(match[i + 2]) < _TRAILING[names[i]] for i in range(1, len(names))):
             value = sum(int(Decimal(match[i + 2]) * _MICROS[name]) for i, name in enumerate(names))
             return _checked(-value if match[1] == "-" else value, DAY_TIME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import struct
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -39,7 +40,8 @@ _INTEGER_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 
 
 CLOCKS = {
-    "current_timestamp": TIMESTAMP, "now": TIMESTAMP, "current_date": DATE, "curdate": DATE, "localtimestamp": TIMESTAMP_NTZ,
+    "current_timestamp": TIMESTAMP, "now": TIMESTAMP, "current_date": DATE, "curdate": DATE,
+    "localtimestamp": TIMESTAMP_NTZ,
 }  # fmt: skip
 """Functions of the time of binding, which is one and the same throughout an expression."""
 
@@ -77,9 +79,9 @@ class Settled:
         if isinstance(node, Call) and node.function == "in":
             return node
         try:
-            value = value_of(node, self.no_rows)
+            value, t = value_of(node, self.no_rows), node.type
             scalar = value[0] if isinstance(value, pa.Array) else value
-            return Literal(python_value(scalar, node.type), node.type)
+            return node if t is None else Literal(python_value(scalar, t), t)
         except ExpressionError:
             return node
 
@@ -151,13 +153,15 @@ def _comparison(node: Call) -> Expr:
 
 def _unwrapped(op: str, left: Any, right: Any) -> Call | None:
     """``cast(x AS wider) op constant`` as ``x op constant`` where the narrow type holds the same constant."""
-    if not isinstance(right, Literal) or not isinstance(left, Cast) or left.try_ or not widens(left.operand.type, left.type):  # type: ignore[attr-defined]
+    if not isinstance(right, Literal) or not isinstance(left, Cast) or left.try_:
         return None
-    narrow: Any = left.operand.type  # type: ignore[attr-defined]
+    operand: Any = left.operand
+    if not widens(operand.type, left.type):
+        return None
     if right.value is None:
-        return Call(op, (left.operand, Literal(None, narrow)), BOOLEAN)
-    value = _exactly(right.value, narrow)
-    return None if value is None else Call(op, (left.operand, Literal(value, narrow)), BOOLEAN)
+        return Call(op, (operand, Literal(None, operand.type)), BOOLEAN)
+    value = _exactly(right.value, operand.type)
+    return None if value is None else Call(op, (operand, Literal(value, operand.type)), BOOLEAN)
 
 
 def widens(source: ExprType, target: ExprType) -> bool:
@@ -183,11 +187,11 @@ def _exactly(value: Any, t: PrimitiveType) -> Any:
     if t.is_decimal:
         exact = Decimal(value)
         exponent = exact.as_tuple().exponent
-        fits = isinstance(exponent, int) and -exponent <= t.scale and abs(exact) < Decimal(10) ** (t.precision - t.scale)
+        fits = (
+            isinstance(exponent, int) and -exponent <= t.scale and abs(exact) < Decimal(10) ** (t.precision - t.scale)
+        )
         return exact if fits else None
     if t.type == "float":
-        import struct
-
         try:
             return value if struct.unpack("f", struct.pack("f", value))[0] == value else None
         except OverflowError:

@@ -29,8 +29,8 @@ from deltalite.model.types import ArrayType, PrimitiveType
 _PRIMARY = UNARY + 1
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\0": "\\u0000", "\x1a": "\\u001a"})
 _PREDICATES = {
-    "is_null": "IS NULL", "is_true": "IS TRUE", "is_false": "IS FALSE", "like": "LIKE", "ilike": "ILIKE", "rlike": "RLIKE",
-    "in": "IN", "between": "BETWEEN",
+    "is_null": "IS NULL", "is_true": "IS TRUE", "is_false": "IS FALSE", "like": "LIKE", "ilike": "ILIKE",
+    "rlike": "RLIKE",    "in": "IN", "between": "BETWEEN",
 }  # fmt: skip
 _UNARY = {"negative": "-", "positive": "+", "~": "~"}
 

@@ -56,7 +56,9 @@ def floats(values: pa.Array, target: Any) -> pa.Array:
     """What Java's ``parseDouble`` reads, ``NaN`` and infinities in any case."""
     text = trimmed(values)
     good = numpy_bools(pc.match_substring_regex(text, _FLOAT))
-    numbers = numpy_values(pc.cast(_only(good, pc.replace_substring_regex(text, "^[+]|[dDfF]$", "")), target.arrow_type))
+    numbers = numpy_values(
+        pc.cast(_only(good, pc.replace_substring_regex(text, "^[+]|[dDfF]$", "")), target.arrow_type)
+    )
     if not good.all():
         numbers, lower = numbers.copy(), pc.utf8_lower(text)
         for name, value in _SPECIAL_FLOATS.items():

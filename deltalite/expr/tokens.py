@@ -78,7 +78,9 @@ def caret(text: str, position: int) -> str:
     end = text.find("\n", position)
     end = len(text) if end < 0 else end
     left = max(start, position - 70)
-    line = ("..." if left > start else "") + text[left : min(end, position + 40)] + ("..." if end > position + 40 else "")
+    line = (
+        ("..." if left > start else "") + text[left : min(end, position + 40)] + ("..." if end > position + 40 else "")
+    )
     return f"  {line}\n  {' ' * (position - left + (3 if left > start else 0))}^".replace("\t", " ")
 
 

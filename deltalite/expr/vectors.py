@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from deltalite.model.arrow import all_null, array, type_to_arrow
 from deltalite.model.expr import YEAR_MONTH, ExprType, IntervalType, Literal
 from deltalite.model.types import ArrayType, PrimitiveType
 
-Datum = Union[pa.Array, pa.Scalar]
+Datum: TypeAlias = pa.Array | pa.Scalar
 """What evaluation passes around: a value per row, or one value for all rows."""
 
 _NUMPY = {
@@ -168,5 +168,3 @@ def python_value(value: pa.Scalar, data_type: ExprType) -> Any:
         found = value.as_py()
         return Decimal(found) if isinstance(found, Decimal) else found
     raise ExpressionError(f"a value of {data_type} has no literal")
-
-

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 from deltalite.exceptions import ExpressionError, InvalidArgumentError
 from deltalite.model.types import ArrayType, DataType, MapType, PrimitiveType, StructType
@@ -35,7 +35,7 @@ YEAR_MONTH = IntervalType("interval year to month")  # values: int, months
 DAY = IntervalType("interval day")  # values: int, microseconds of whole days; a date plus this stays a date
 DAY_TIME = IntervalType("interval day to second")  # values: int, microseconds
 
-ExprType = Union[DataType, IntervalType]
+ExprType: TypeAlias = DataType | IntervalType
 
 BOOLEAN = PrimitiveType("boolean")
 BYTE = PrimitiveType("byte")
@@ -129,7 +129,7 @@ class BoundExpr:
 
 
 def col(*path: str) -> Column:
-    """A column: ``col("a")``, ``col("a.b")`` for a field, ``col("a", "b")`` for the same with names taken as they are."""
+    """A column: ``col("a")``, ``col("a.b")`` for a field, ``col("a", "b")`` for names that are taken as they are."""
     if len(path) == 1:
         return Column(tuple(path[0].split(".")))
     return Column(path)
@@ -304,6 +304,27 @@ def quote_name(name: str) -> str:
 
 
 RESERVED = frozenset(
-    "and or not case when then else in is between like ilike rlike regexp null true false select exists interval".split()
+    [
+        "and",
+        "or",
+        "not",
+        "case",
+        "when",
+        "then",
+        "else",
+        "in",
+        "is",
+        "between",
+        "like",
+        "ilike",
+        "rlike",
+        "regexp",
+        "null",
+        "true",
+        "false",
+        "select",
+        "exists",
+        "interval",
+    ]
 )
 """Words that mean something where a name may stand: a column of this name is written in backticks."""

@@ -2,6 +2,9 @@
 
 from deltalite.expr.functions import (
     arithmetic,
+    bits,
+    calendars,
+    casts,
     collections,
     comparison,
     conditional,
@@ -20,6 +23,9 @@ __all__ = [
     "FUNCTIONS",
     "Function",
     "arithmetic",
+    "bits",
+    "calendars",
+    "casts",
     "collections",
     "comparison",
     "conditional",

@@ -57,7 +57,11 @@ def check_cast(source: ExprType, target: ExprType, try_: bool = False) -> None:
     :raises ExpressionError: naming both types.
     """
     if not _castable(source, target):
-        hint = "format it first, e.g. with date_format or unix_date" if "date" in (name_of(source), name_of(target)) else None
+        hint = (
+            "format it first, e.g. with date_format or unix_date"
+            if "date" in (name_of(source), name_of(target))
+            else None
+        )
         raise ExpressionError(f"cannot cast {type_name(source)} to {type_name(target)}", hint=hint)
 
 
@@ -72,7 +76,11 @@ def _castable(source: ExprType, target: ExprType) -> bool:
     if isinstance(source, MapType) and isinstance(target, MapType):
         return _castable(source.key_type, target.key_type) and _castable(source.value_type, target.value_type)
     if isinstance(source, IntervalType):
-        return isinstance(target, IntervalType) and source.type == "interval day" and target.type.startswith("interval day")
+        return (
+            isinstance(target, IntervalType)
+            and source.type == "interval day"
+            and target.type.startswith("interval day")
+        )
     return name_of(target) in _ALLOWED.get(name_of(source), set()) or name_of(source) == name_of(target)
 
 
@@ -218,7 +226,9 @@ def _from_decimal(values: pa.Array, source: Any, target: Target) -> pa.Array:
     whole = truncated(numbers, 10**source.scale)
     bound = INTEGER_RANGE[target.name]
     good = ((whole >= -bound) & (whole < bound)).astype(bool)
-    return target.checked(_with_nulls(np.where(good, whole, 0).astype(np.int64), target.arrow_type, values), good, values)
+    return target.checked(
+        _with_nulls(np.where(good, whole, 0).astype(np.int64), target.arrow_type, values), good, values
+    )
 
 
 def _to_decimal(values: pa.Array, source: Any, target: Target) -> pa.Array:
@@ -231,7 +241,9 @@ def _to_decimal(values: pa.Array, source: Any, target: Target) -> pa.Array:
 
 def _decimals(numbers: np.ndarray, target: Target, values: pa.Array) -> pa.Array:
     good = fits(numbers, target.type.precision)
-    return target.checked(from_unscaled(np.where(good, numbers, 0), target.arrow_type, valid_mask(values)), good, values)
+    return target.checked(
+        from_unscaled(np.where(good, numbers, 0), target.arrow_type, valid_mask(values)), good, values
+    )
 
 
 # times --------------------------------------------------------------------------------------------------------------
@@ -277,7 +289,9 @@ def _number_to_timestamp(values: pa.Array, source: Any, target: Target) -> pa.Ar
         seconds = numpy_values(values).astype(np.int64)
         good = (seconds >= -limit) & (seconds <= limit)
         micros = np.where(good, seconds, 0) * SECOND
-    return target.checked(_with_nulls(np.where(good, micros, 0).astype(np.int64), target.arrow_type, values), good, values)
+    return target.checked(
+        _with_nulls(np.where(good, micros, 0).astype(np.int64), target.arrow_type, values), good, values
+    )
 
 
 # text and nested values ----------------------------------------------------------------------------------------------

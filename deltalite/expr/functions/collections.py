@@ -92,7 +92,7 @@ def _element_rule(row: Function, args: list[Any]) -> Expr:
         return Call(row.name, (container, converted(index, INTEGER)), container.type.element_type)
     if isinstance(container.type, MapType):
         t = common_type(container.type.key_type, index.type)
-        if t == container.type.key_type:
+        if t is not None and t == container.type.key_type:
             return Call(row.name, (container, converted(index, t)), container.type.value_type)
     raise wrong_arguments(row, args, "types")
 
@@ -188,7 +188,7 @@ def array_position(settings: Settings, container: Datum, value: Datum) -> Datum:
 def _map_part(part: str) -> Any:
     def evaluate(settings: Settings, value: Datum) -> Datum:
         lists = Lists(value, settings.length)
-        rows, places = lists.owners()
+        _, places = lists.owners()
         elements = (lists.keys if part == "keys" else lists.values).take(from_numpy(places, pa.int64()))
         offsets = np.concatenate([[0], np.cumsum(lists.lengths)])
         mask = None if lists.valid.all() else bools(~lists.valid)

@@ -50,7 +50,11 @@ def compare(op: str, left: Datum, right: Datum) -> Datum:
 
 def _compare_nested(op: str, left: Any, right: Any) -> Datum:
     """Equality of structs and arrays; inside them null equals null."""
-    length = max(len(v) for v in (left, right) if isinstance(v, pa.Array)) if not is_scalar(left) or not is_scalar(right) else 1
+    length = (
+        max(len(v) for v in (left, right) if isinstance(v, pa.Array))
+        if not is_scalar(left) or not is_scalar(right)
+        else 1
+    )
     a, b = broadcast(left, length), broadcast(right, length)
     same = identical(a, b)
     return bools(same if op == "=" else ~same, valid_mask(a) & valid_mask(b))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import common_of, converted, is_numeric
-from deltalite.expr.functions.comparison import compare, comparable
+from deltalite.expr.functions.comparison import comparable, compare
 from deltalite.expr.functions.logic import boolean
 from deltalite.expr.functions.registry import Function, Settings, add, build, function, wrong_arguments
 from deltalite.expr.vectors import Datum

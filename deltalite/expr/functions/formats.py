@@ -69,7 +69,11 @@ def _padded(width: int) -> Callable[[np.ndarray], pa.Array]:
 
 def _years(numbers: np.ndarray) -> pa.Array:
     text = _padded(4)(numbers)
-    return pc.if_else(from_numpy(numbers > 9999, pa.bool_()), pc.binary_join_element_wise(scalar("+", pa.string()), text, _EMPTY), text)
+    return pc.if_else(
+        from_numpy(numbers > 9999, pa.bool_()),
+        pc.binary_join_element_wise(scalar("+", pa.string()), text, _EMPTY),
+        text,
+    )
 
 
 def _named(names: tuple[str, ...], first: int, cut: int | None = None) -> Callable[[np.ndarray], pa.Array]:
@@ -127,7 +131,11 @@ def _written(local: Local, pattern: str) -> pa.Array:
             parts.append(write(number(local)))
     joined = broadcast(pc.binary_join_element_wise(*parts, _EMPTY), len(local.values)) if parts else None
     found = joined if joined is not None else array([""] * len(local.values), pa.string())
-    return found if local.valid.all() else pc.if_else(from_numpy(local.valid, pa.bool_()), found, scalar(None, pa.string()))
+    return (
+        found
+        if local.valid.all()
+        else pc.if_else(from_numpy(local.valid, pa.bool_()), found, scalar(None, pa.string()))
+    )
 
 
 # reading ------------------------------------------------------------------------------------------------------------

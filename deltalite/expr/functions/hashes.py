@@ -10,22 +10,25 @@ import numpy as np
 import pyarrow as pa
 
 from deltalite.exceptions import ExpressionError
+from deltalite.expr.coerce import converted, implicit_type
 from deltalite.expr.decimals import unscaled
 from deltalite.expr.functions.registry import Function, Settings, add, constant, wrong_arguments
 from deltalite.expr.functions.strings import rowwise
 from deltalite.expr.vectors import Datum, broadcast, from_numpy, numpy_bools, numpy_values, valid_mask
-from deltalite.model.expr import INTEGER, LONG, STRING, Call, Expr, type_name
+from deltalite.model.expr import BINARY, INTEGER, LONG, STRING, Call, Expr, type_name
 from deltalite.model.types import PrimitiveType
 
 add("md5", "binary -> string", rowwise(lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest()), safe=True)
-add("sha sha1", "binary -> string", rowwise(lambda data: hashlib.sha1(data, usedforsecurity=False).hexdigest()), safe=True)
+add(
+    "sha sha1",
+    "binary -> string",
+    rowwise(lambda data: hashlib.sha1(data, usedforsecurity=False).hexdigest()),
+    safe=True,
+)
 add("crc32", "binary -> long", rowwise(zlib.crc32), safe=True)
 
 
 def _sha2_rule(row: Function, args: list[Any]) -> Expr:
-    from deltalite.expr.coerce import converted, implicit_type
-    from deltalite.model.expr import BINARY
-
     if len(args) != 2:
         raise wrong_arguments(row, args, "arguments")
     bits = constant(row, args, 1, "number of bits")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import converted, decimal, is_decimal, is_integral
 from deltalite.expr.decimals import divided_half_up, from_unscaled, rescaled, unscaled, widened
-from deltalite.expr.functions.registry import Function, Settings, add, constant, function, wrong_arguments
+from deltalite.expr.functions.registry import Function, Settings, add, build, constant, function, wrong_arguments
 from deltalite.expr.vectors import Datum, broadcast, from_numpy, numpy_values, valid_mask
 from deltalite.model.expr import DOUBLE, INTEGER, LONG, STRING, VOID, Call, Expr, Literal, type_name
 from deltalite.model.types import PrimitiveType
@@ -52,8 +53,6 @@ for _name, _compute in {"power pow": np.power, "atan2": np.arctan2, "hypot": np.
 
 def _log_rule(row: Function, args: list[Any]) -> Expr:
     """``log(x)`` is natural, ``log(base, x)`` is not."""
-    from deltalite.expr.functions.registry import build
-
     return build("ln", *args) if len(args) == 1 else build("log_base", *args)
 
 
@@ -125,7 +124,8 @@ add("floor", _whole_rule, _whole(up=False), safe=True)
 def _round_rule(row: Function, args: list[Any]) -> Expr:
     if len(args) not in (1, 2):
         raise wrong_arguments(row, args, "arguments")
-    value, places = args[0], constant(row, args, 1, "number of places") if len(args) == 2 else 0
+    value: Any = args[0]
+    places = constant(row, args, 1, "number of places") if len(args) == 2 else 0
     if not isinstance(places, int):
         raise wrong_arguments(row, args, "types")
     if value.type in (STRING, VOID):
@@ -183,8 +183,6 @@ def _within(numbers: np.ndarray, settings: Settings, valid: np.ndarray) -> pa.Ar
 
 def _round_double(value: float, places: int, mode: str) -> float:
     """Rounds the decimal digits that the double prints as, as Java's BigDecimal does."""
-    from decimal import Decimal, localcontext
-
     if not math.isfinite(value):
         return value
     with localcontext() as context:

@@ -11,7 +11,16 @@ import pyarrow.compute as pc
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import converted, implicit_type
 from deltalite.expr.functions.registry import Function, Settings, add, build, constant, function, wrong_arguments
-from deltalite.expr.java_regex import FOLDS_TO_ASCII, LINE_END, Regex, escaped, extracting, replacement, searching, translate
+from deltalite.expr.java_regex import (
+    FOLDS_TO_ASCII,
+    LINE_END,
+    Regex,
+    escaped,
+    extracting,
+    replacement,
+    searching,
+    translate,
+)
 from deltalite.expr.vectors import Datum, broadcast, from_numpy, is_scalar, numpy_bools, scalar_null, valid_mask
 from deltalite.model.arrow import scalar
 from deltalite.model.expr import BOOLEAN, STRING, Call, Expr, Literal
@@ -180,8 +189,10 @@ def _checked(text: Datum, regex: Regex, matched: bool) -> Datum:
         risky.append(rf"[{LINE_END}]\z")
     for pattern in risky:
         found = pc.match_substring_regex(text, pattern)
-        if (found.as_py() if isinstance(found, pa.Scalar) else numpy_bools(found).any()):
-            raise ExpressionError("a text holds characters for which this regular expression cannot be evaluated exactly")
+        if found.as_py() if isinstance(found, pa.Scalar) else numpy_bools(found).any():
+            raise ExpressionError(
+                "a text holds characters for which this regular expression cannot be evaluated exactly"
+            )
     return text
 
 
@@ -214,5 +225,3 @@ def split(settings: Settings, text: Datum, pattern: Datum, limit: Datum | None =
     count = limit.as_py() if limit is not None and limit.is_valid else -1
     parts = pc.split_pattern_regex(values, extracting(regex), max_splits=count - 1 if count > 0 else None)
     return pc.cast(parts, settings.arrow_type)
-
-

@@ -110,8 +110,25 @@ def unknown_function(name: str) -> ExpressionError:
     return ExpressionError(f"there is no function {name}()", hint=hint, name=name, suggestions=close)
 
 
-_AGGREGATES = frozenset("sum avg mean count max min first last collect_list collect_set stddev variance any every".split())
-_CHANGING = frozenset("rand random randn uuid monotonically_increasing_id input_file_name".split())
+_AGGREGATES = frozenset(
+    [
+        "sum",
+        "avg",
+        "mean",
+        "count",
+        "max",
+        "min",
+        "first",
+        "last",
+        "collect_list",
+        "collect_set",
+        "stddev",
+        "variance",
+        "any",
+        "every",
+    ]
+)
+_CHANGING = frozenset(["rand", "random", "randn", "uuid", "monotonically_increasing_id", "input_file_name"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,9 @@ SCHEMA = Schema(
 PARTITIONS = ("p", "q", "r", "u")
 
 _FLOATS = st.sampled_from([NAN, 0.0, -0.0, 1.0, -1.5, 2.5, math.inf, -math.inf, 100.0])
-_DATES = st.dates(dt.date(2019, 12, 28), dt.date(2020, 3, 5)) | st.sampled_from([dt.date(1, 1, 2), dt.date(9999, 12, 30)])
+_DATES = st.dates(dt.date(2019, 12, 28), dt.date(2020, 3, 5)) | st.sampled_from(
+    [dt.date(1, 1, 2), dt.date(9999, 12, 30)]
+)
 _MOMENTS = st.datetimes(dt.datetime(2020, 2, 27), dt.datetime(2020, 3, 2)) | st.sampled_from(
     [dt.datetime(2020, 3, 29, 1, 59, 59, 999999), dt.datetime(2020, 10, 25, 0, 30), dt.datetime(2020, 10, 25, 1, 30),
      dt.datetime(2020, 10, 25, 23, 59, 0, 456789), dt.datetime(1850, 1, 1), dt.datetime(2020, 11, 1, 0, 30)]
@@ -73,7 +75,18 @@ def batch_of(rows: list[dict[str, Any]], schema: Schema = SCHEMA) -> pa.RecordBa
 # predicates ---------------------------------------------------------------------------------------------------------
 
 _COMPARISONS = ("=", "!=", "<", "<=", ">", ">=", "<=>")
-_SAME_KIND = (("i", "l"), ("i", "p"), ("f", "g"), ("f", "r"), ("s", "q"), ("d", "u"), ("i", "x"), ("l", "f"), ("d", "t"), ("d", "n"))
+_SAME_KIND = (
+    ("i", "l"),
+    ("i", "p"),
+    ("f", "g"),
+    ("f", "r"),
+    ("s", "q"),
+    ("d", "u"),
+    ("i", "x"),
+    ("l", "f"),
+    ("d", "t"),
+    ("d", "n"),
+)
 
 
 @st.composite
@@ -96,7 +109,9 @@ def conditions(draw: Any, depth: int = 3) -> Any:
 def leaves(draw: Any) -> Any:
     name = draw(st.sampled_from(SCHEMA.names))
     column = Column((name,))
-    kind = draw(st.sampled_from(["compare", "compare", "compare", "columns", "in", "between", "null", "like", "mapped", "flag"]))
+    kind = draw(
+        st.sampled_from(["compare", "compare", "compare", "columns", "in", "between", "null", "like", "mapped", "flag"])
+    )
     if kind == "compare":
         value = lit(draw(values(name)))
         op = draw(st.sampled_from(_COMPARISONS))
@@ -181,7 +196,6 @@ class Files:
         return self.columns.get(path[0]) if len(path) == 1 else None
 
 
-
 def _bounds(name: str, present: list[Any]) -> tuple[Any, Any]:
     """Bounds as a log keeps them: without NaN, text cut to 4 characters and widened, times widened to milliseconds."""
     kind = SCHEMA.get(name).type.type  # type: ignore[union-attr]
@@ -208,7 +222,10 @@ def files(draw: Any, count: int = 3) -> Files:
         rows = draw(st.lists(st.fixed_dictionaries({n: values(n) for n in free}), max_size=3))
         rows = [{**r, **shared} for r in rows]
         batches.append(batch_of(rows))
-        bounds.append({n: _bounds(n, [r[n] for r in rows if r[n] is not None]) for n in free} | {n: (v, v) for n, v in shared.items()})
+        bounds.append(
+            {n: _bounds(n, [r[n] for r in rows if r[n] is not None]) for n in free}
+            | {n: (v, v) for n, v in shared.items()}
+        )
         counts.append({n: sum(r[n] is None for r in rows) for n in free})
         records.append(len(rows))
     missing = draw(st.sets(st.sampled_from(["records", *SCHEMA.names]), max_size=4))
@@ -415,5 +432,3 @@ def same(left: Any, right: Any) -> bool:
 
 def scalar_of(values: pa.Array, index: int) -> Any:
     return values[index].as_py()
-
-

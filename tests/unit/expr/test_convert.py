@@ -26,11 +26,14 @@ TABLE = pa.table(
         "s": ["x", 'b"c', "d\\e", None, "abc", ""],
         "f": [1.0, NAN, -0.0, None, 1e300, 2.5],
         "b": [True, False, None, True, False, None],
-        "d": [dt.date(2020, 1, 1), None, dt.date(1999, 12, 31), dt.date(2021, 6, 5), dt.date(2020, 1, 2), dt.date(1, 1, 1)],
-        "t": pa.array([dt.datetime(2020, 1, 1, tzinfo=UTC), None, *[dt.datetime(2021, 1, 1, 1, 2, 3, 4, tzinfo=UTC)] * 4],
+        "d": [dt.date(2020, 1, 1), None, dt.date(1999, 12, 31), dt.date(2021, 6, 5), dt.date(2020, 1, 2),
+              dt.date(1, 1, 1)],
+        "t": pa.array([dt.datetime(2020, 1, 1, tzinfo=UTC), None,
+                       *[dt.datetime(2021, 1, 1, 1, 2, 3, 4, tzinfo=UTC)] * 4],
                       pa.timestamp("us", "UTC")),
         "n": pa.array([dt.datetime(2020, 1, 1), None, *[dt.datetime(2021, 1, 1)] * 4], pa.timestamp("us")),
-        "x": pa.array([decimal.Decimal("1.50"), None, decimal.Decimal("-2"), decimal.Decimal("0"), None, None], pa.decimal128(10, 2)),
+        "x": pa.array([decimal.Decimal("1.50"), None, decimal.Decimal("-2"), decimal.Decimal("0"), None, None],
+                      pa.decimal128(10, 2)),
         "st": pa.array([{"x": 1}, {"x": None}, None, {"x": 3}, {"x": 4}, {"x": 5}], pa.struct([("x", pa.int64())])),
         "we ird `and` 1": pa.array([1, 2, 3, 4, 5, None], pa.int64()),
     }
@@ -229,7 +232,16 @@ def test_a_dnf_filter_keeps_the_rows_that_pyarrow_keeps(filters):
 
 
 @pytest.mark.parametrize(
-    "filters", [[("nope", "=", 1)], [("a", "~", 1)], [("a", "=")], [("a", "in", "xy")], [("a", "<", None)], [1], [("a", "=", 1), "b"]]
+    "filters",
+    [
+        [("nope", "=", 1)],
+        [("a", "~", 1)],
+        [("a", "=")],
+        [("a", "in", "xy")],
+        [("a", "<", None)],
+        [1],
+        [("a", "=", 1), "b"],
+    ],
 )
 def test_a_malformed_dnf_filter_is_an_error(filters):
     with pytest.raises(ExpressionError):

@@ -90,7 +90,15 @@ def test_trap_41_a_maximum_of_milliseconds_is_widened_by_the_provider_and_compar
 
 @pytest.mark.trap(42)
 def test_trap_42_bounds_of_floats_say_nothing_of_nan():
-    for predicate in ("c > 5", "c >= 5", "c = double('NaN')", "c != 1", "not c <= 5", "c <=> double('NaN')", "c in (9, double('NaN'))"):
+    for predicate in (
+        "c > 5",
+        "c >= 5",
+        "c = double('NaN')",
+        "c != 1",
+        "not c <= 5",
+        "c <=> double('NaN')",
+        "c in (9, double('NaN'))",
+    ):
         assert kept(predicate, "c", "double", 1.0, 2.0), predicate
     for predicate in ("c = 5", "c < 1", "c in (0, 3)", "c <=> 5", "c < double('-Infinity')"):
         assert not kept(predicate, "c", "double", 1.0, 2.0), predicate
@@ -117,7 +125,16 @@ def test_trap_45_an_all_null_column_has_no_bounds():
     assert whole("c is null", "c", "long", None, None, **named)
     assert kept("c <=> null", "c", "long", None, None, **named)
     assert kept("not (c <=> 5)", "c", "long", None, None, **named)
-    for predicate in ("c = 1", "c != 1", "not c = 1", "c is not null", "c in (1, 2)", "c not in (1)", "c > 1 or c <= 1", "c <=> 5"):
+    for predicate in (
+        "c = 1",
+        "c != 1",
+        "not c = 1",
+        "c is not null",
+        "c in (1, 2)",
+        "c not in (1)",
+        "c > 1 or c <= 1",
+        "c <=> 5",
+    ):
         assert not kept(predicate, "c", "long", None, None, **named), predicate
 
 
@@ -195,7 +212,8 @@ def test_a_file_is_explained_by_the_condition_that_excluded_it():
     schema = Schema([Field("p", "integer"), Field("c", "long")])
     found = Files([None] * 4, array([5, 5, 5, 5], pa.int64()), {
         "p": ColumnStats(array([1, 2, 1, 1], pa.int32()), array([1, 2, 1, 1], pa.int32()), None, True),
-        "c": ColumnStats(array([0, 0, 50, None], pa.int64()), array([9, 9, 60, None], pa.int64()), array([0, 0, 0, None], pa.int64())),
+        "c": ColumnStats(array([0, 0, 50, None], pa.int64()), array([9, 9, 60, None], pa.int64()),
+                         array([0, 0, 0, None], pa.int64())),
     })  # type: ignore[list-item] # fmt: skip
     told = explain(bind_predicate("p = 1 and c > 20", schema), found, {"p"})
     assert [told.text(i) for i in range(4)] == [
@@ -223,5 +241,3 @@ def test_conjuncts_and_negation():
     assert conjuncts(bind_predicate("true", schema)) == []
     assert to_sql(negate(bound)) == "NOT (a = 1L AND b = 2L AND a < b)"
     assert negate(negate(bound)).expr == bound.expr
-
-

@@ -63,7 +63,9 @@ def test_every_function_has_a_value_here():
     used: set[str] = set()
     for line in LINES:
         try:
-            used |= {node.function for node in walk_expr(parse_expression(line.split("  =>  ")[0])) if isinstance(node, Call)}
+            used |= {
+                node.function for node in walk_expr(parse_expression(line.split("  =>  ")[0])) if isinstance(node, Call)
+            }
         except ExpressionError:
             continue
     internal = {"add_interval", "add_interval_months", "subtract_times", "interval_add", "interval_subtract",
@@ -73,7 +75,7 @@ def test_every_function_has_a_value_here():
     assert not missing
 
 
-# values that need rows, zones, or text that does not fit a line --------------------------------------------------------
+# values that need rows, zones, or text that does not fit a line -----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,11 @@ def test_local_mean_time_is_exact_to_the_second():
 def test_functions_over_rows_with_nulls():
     schema = Schema([Field("s", "string"), Field("k", "long"), Field("d", "date")])
     batch = pa.RecordBatch.from_arrays(
-        [array(["Zoë", None, "", "ab"], pa.string()), array([1, None, -3, 2], pa.int64()), array([None, 0, 18321, -1], pa.date32())],
+        [
+            array(["Zoë", None, "", "ab"], pa.string()),
+            array([1, None, -3, 2], pa.int64()),
+            array([None, 0, 18321, -1], pa.date32()),
+        ],
         schema=schema.to_arrow(),
     )
     for text, expected in {
