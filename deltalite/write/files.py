@@ -1,35 +1,35 @@
 """Rows to data files: the only place that writes them.
 
 The calling thread reads, fits, computes and checks rows and cuts them into row groups, one partition each; threads
-encode and upload them, several files at once. Rows wait under a memory budget (``spill``), encoding is throttled to
+encode and upload them, several files at once. Rows wait under a memory budget (``waiting``), encoding is throttled to
 another one, and only so many files are open at a time.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from deltalite.model.actions import AddFile
+from deltalite.model.types import Field
 from deltalite.model.write_spec import MIB, WriteSpec
-from deltalite.write.conform import Conform, conform
+from deltalite.write.conform import Conform
 from deltalite.write.encode import Encoder
 from deltalite.write.layout import layout_of
 from deltalite.write.rules import RowRules
-from deltalite.write.spill import Waiting
-from deltalite.write.split import Piece, split
+from deltalite.write.split import Run, Splitter
+from deltalite.write.waiting import Waiting
 
 if TYPE_CHECKING:
     from deltalite.storage.base import Store
 
-logger = logging.getLogger("deltalite.write")
-
 BATCH_ROWS = 131_072
 BATCH_BYTES = 8 * MIB
+SMALL_BATCH_ROWS = 16_384
 ROW_GROUP_BYTES = 32 * MIB
+SMALL_ROW_GROUP_BYTES = 8 * MIB
 
 
 def write_files(store: Store, spec: WriteSpec, reader: pa.RecordBatchReader) -> list[AddFile]:
@@ -45,17 +45,23 @@ def write_files(store: Store, spec: WriteSpec, reader: pa.RecordBatchReader) -> 
     :raises StorageError: when the store refuses.
     """
     encoder = Encoder(store, spec)
-    waiting = Waiting(spec.memory_budget)
+    splitter = Splitter(_partition_fields(spec))
+    waiting = Waiting()
+    row_group_bytes = min(ROW_GROUP_BYTES, spec.target_file_size)
+
+    def cut(numbers: Iterable[int], last: bool = False) -> None:
+        for number in numbers:
+            encoder.submit(splitter.keys[number], waiting.take(number), last)
+
     try:
-        for pieces in _pieces(spec, reader):
-            waiting.add(pieces)
-            for piece in pieces:
-                if _is_full(waiting, piece, spec):
-                    encoder.submit(piece.key, waiting.take(piece.key))
-            if waiting.exceeds:
-                waiting.spill()
-        for key in waiting.keys:
-            encoder.submit(key, waiting.take(key), last=True)
+        for run in _runs(spec, splitter, reader):
+            waiting.add(run)
+            cut(waiting.at_least(row_group_bytes, spec.parquet.row_group_rows))
+            if waiting.in_memory > spec.memory_budget:
+                cut(waiting.at_least(SMALL_ROW_GROUP_BYTES))
+                if waiting.in_memory > spec.memory_budget // 2:
+                    waiting.spill()
+        cut(waiting.partitions(), last=True)
         return encoder.finish()
     except BaseException:
         encoder.abort()
@@ -64,33 +70,43 @@ def write_files(store: Store, spec: WriteSpec, reader: pa.RecordBatchReader) -> 
         waiting.close()
 
 
-def _pieces(spec: WriteSpec, reader: pa.RecordBatchReader) -> Iterator[list[Piece]]:
-    """The rows as they go into files, batch by batch, cut into partitions."""
+def _partition_fields(spec: WriteSpec) -> list[Field]:
+    by_name = {f.name: f for f in spec.schema.fields}
+    return [by_name[name] for name in spec.partition_columns]
+
+
+def _runs(spec: WriteSpec, splitter: Splitter, reader: pa.RecordBatchReader) -> Iterator[Run]:
+    """The rows as they go into files, batch by batch, in the order of partitions."""
     layout = layout_of(spec)
-    rules = RowRules(spec)
-    types = {f.name: f for f in spec.schema.fields}
-    partition_fields = [types[name] for name in spec.partition_columns]
-    computed, unsafe = rules.computed, spec.unsafe_cast
+    rules = RowRules(spec, layout)
     plan: Conform | None = None
-    for batch in _batches(reader):
+    for batch in _sliced(_merged(reader) if spec.partition_columns else reader):
         if plan is None:
-            plan = conform(reader.schema, spec.schema, computed=computed, unsafe=unsafe, sample=batch.slice(0, 1000))
+            plan = layout.plan(reader.schema, rules.computed, spec.unsafe_cast, batch.slice(0, 1000))
         rows = rules.apply(plan.apply(batch))
-        columns = [rows.column(f.name) for f in partition_fields]
-        yield split(columns, partition_fields, layout.file_rows(rows))
+        yield splitter.split([rows.column(name) for name in spec.partition_columns], layout.file_rows(rows))
     if plan is None:
-        conform(reader.schema, spec.schema, computed=computed, unsafe=unsafe)
+        layout.plan(reader.schema, rules.computed, spec.unsafe_cast, None)
 
 
-def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """The batches of a stream, large ones in slices."""
-    for batch in reader:
+def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small batches put together, because each one costs a slice per partition."""
+    gathered: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        gathered.append(batch)
+        rows += batch.num_rows
+        if rows >= SMALL_BATCH_ROWS or sum(b.nbytes for b in gathered) >= BATCH_BYTES:
+            yield pa.concat_batches(gathered) if len(gathered) > 1 else batch
+            gathered, rows = [], 0
+    if gathered:
+        yield pa.concat_batches(gathered) if len(gathered) > 1 else gathered[0]
+
+
+def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches that have rows, large ones in slices."""
+    for batch in batches:
         if batch.num_rows:
             step = max(1, min(BATCH_ROWS, batch.num_rows * BATCH_BYTES // max(1, batch.nbytes)))
             for start in range(0, batch.num_rows, step):
                 yield batch.slice(start, step) if step < batch.num_rows else batch
-
-
-def _is_full(waiting: Waiting, piece: Piece, spec: WriteSpec) -> bool:
-    limit = min(ROW_GROUP_BYTES, spec.target_file_size)
-    return waiting.size(piece.key) >= limit or waiting.rows(piece.key) >= spec.parquet.row_group_rows

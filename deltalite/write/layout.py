@@ -8,10 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from deltalite.exceptions import InvalidArgumentError, UnsupportedTypeError
-from deltalite.model.arrow import type_to_arrow
+from deltalite.model.arrow import schema_to_arrow, type_to_arrow
 from deltalite.model.types import ArrayType, DataType, Field, MapType, StructType
 from deltalite.model.write_spec import WriteSpec
 from deltalite.write import nested
+from deltalite.write.conform import Conform, conform
 from deltalite.write.stats import Leaf, leaves
 
 FIELD_ID = b"PARQUET:field_id"
@@ -27,6 +28,7 @@ class Layout:
 
     def __init__(self, spec: WriteSpec) -> None:
         self.spec = spec
+        self._plan: tuple[tuple[pa.Schema, frozenset[str], bool], Conform] | None = None
         pairs = spec.data_fields
         if not pairs:
             raise InvalidArgumentError(
@@ -35,6 +37,8 @@ class Layout:
             )
         for f, _ in pairs:
             _check_void(f.type, f.name)
+        self.table_schema = schema_to_arrow(spec.schema)
+        self.required = [f for f in spec.schema.fields if has_required(f)]
         self.columns = [f.name for f, _ in pairs]
         self.fields = [p for _, p in pairs]
         self.file_schema = pa.schema([file_field(p) for p in self.fields])
@@ -48,12 +52,51 @@ class Layout:
         """The leaf columns of the file by dotted path, with the way to their values; ``None`` below arrays and maps."""
         return [leaf for i, f in enumerate(self.file_schema) for leaf in _leaf_names(f, f.name, (i,))]
 
+    @cached_property
+    def footer_off(self) -> frozenset[int]:
+        """Positions of the leaves whose Parquet statistics are switched off."""
+        off = self.spec.parquet.statistics_off
+        return frozenset(i for i, (name, _) in enumerate(self.leaf_names) if name in off)
+
+    @cached_property
+    def footer_statistics(self) -> bool | list[str]:
+        """The leaves that get Parquet statistics, as pyarrow wants it said."""
+        if not self.footer_off:
+            return True
+        return [name for i, (name, _) in enumerate(self.leaf_names) if i not in self.footer_off] or False
+
+    def plan(self, data: pa.Schema, computed: frozenset[str], unsafe: bool, sample: pa.RecordBatch | None) -> Conform:
+        """How data of a schema is fitted to the table; the last plan is kept. See :func:`conform`."""
+        key = (data, computed, unsafe)
+        known = self._plan
+        if known is None or known[0] != key:
+            plan = conform(data, self.spec.schema, computed=computed, unsafe=unsafe, sample=sample)
+            known = self._plan = (key, plan)
+        return known[1]
+
     def file_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The columns of a batch that go into the file, under their physical names and with field ids."""
         arrays = [batch.column(name) for name in self.columns]
         arrays = [convert(a) if convert else a for a, convert in zip(arrays, self._convert, strict=True)]
         plain = pa.RecordBatch.from_arrays(arrays, names=self.file_schema.names)
         return nested.relabel(plain, self.file_schema)
+
+
+def has_required(f: Field) -> bool:
+    """Whether the column, or something inside, may not be null."""
+    return not f.nullable or requires_values(f.type)
+
+
+def requires_values(data_type: DataType) -> bool:
+    """Whether something inside the type may not be null."""
+    if isinstance(data_type, StructType):
+        return any(has_required(f) for f in data_type.fields)
+    if isinstance(data_type, ArrayType):
+        return not data_type.contains_null or requires_values(data_type.element_type)
+    if isinstance(data_type, MapType):
+        inside = requires_values(data_type.key_type) or requires_values(data_type.value_type)
+        return inside or not data_type.value_contains_null
+    return False
 
 
 def layout_of(spec: WriteSpec) -> Layout:

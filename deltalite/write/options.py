@@ -149,7 +149,10 @@ def _with_columns(options: ParquetOptions, by_leaf: dict[str, ColumnProperties])
     writer = dict(options.writer)
     levels = {name: (c.statistics_enabled or "CHUNK").upper() for name, c in by_leaf.items()}
     if "PAGE" in levels.values():
-        writer["write_page_index"] = True
+        raise InvalidArgumentError(
+            "statistics_enabled='PAGE' is not supported: data files have no page index",
+            hint="'CHUNK' writes statistics per row group",
+        )
     blooms = {name: c.bloom_filter_properties for name, c in by_leaf.items()}
     if enabled := {name: _bloom(b) for name, b in blooms.items() if b and b.set_bloom_filter_enabled}:
         writer["bloom_filter_options"] = enabled

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from deltalite.exceptions import ConstraintViolation
 from deltalite.expr.arrow import evaluate, true_mask
-from deltalite.model.arrow import FALSE, schema_to_arrow
+from deltalite.model.arrow import FALSE
 from deltalite.model.types import ArrayType, DataType, Field, MapType, StructType
 from deltalite.model.write_spec import WriteSpec
 from deltalite.write import nested
+from deltalite.write.layout import Layout, requires_values
 
 EXAMPLES = 3
 
@@ -21,11 +22,11 @@ EXAMPLES = 3
 class RowRules:
     """The write steps and NOT NULL columns of a table, applied to one batch after the other."""
 
-    def __init__(self, spec: WriteSpec) -> None:
-        self._schema = schema_to_arrow(spec.schema)
+    def __init__(self, spec: WriteSpec, layout: Layout) -> None:
+        self._schema = layout.table_schema
+        self._required = layout.required
         self._assignments = [a for step in spec.steps for a in step.assignments]
         self._checks = [c for step in spec.steps for c in step.checks]
-        self._required = [f for f in spec.schema.fields if has_required(f)]
         self._rows = 0
 
     @property
@@ -111,24 +112,9 @@ def same_values(left: Any, right: Any) -> Any:
     return same
 
 
-def has_required(f: Field) -> bool:
-    """Whether the column, or something inside, may not be null."""
-    return not f.nullable or _requires(f.type)
-
-
-def _requires(data_type: DataType) -> bool:
-    if isinstance(data_type, StructType):
-        return any(has_required(f) for f in data_type.fields)
-    if isinstance(data_type, ArrayType):
-        return not data_type.contains_null or _requires(data_type.element_type)
-    if isinstance(data_type, MapType):
-        return not data_type.value_contains_null or _requires(data_type.value_type) or _requires(data_type.key_type)
-    return False
-
-
 def missing_values(array: Any, data_type: DataType, path: str) -> Iterator[tuple[str, int]]:
     """Paths inside a column where a value is missing that may not, with how many. A null parent excuses its parts."""
-    if not _requires(data_type):
+    if not requires_values(data_type):
         return
     if isinstance(data_type, StructType):
         for f, child in zip(data_type.fields, array.flatten(), strict=True):

@@ -1,7 +1,7 @@
 """The statistics of a data file (PROTOCOL.md, "Per-file Statistics").
 
 Minimum, maximum and null count come from the Parquet footer, where they are exact and free. What a footer does not tell
-is watched in the batches: NaN, null counts of arrays and maps, and texts too long for the footer.
+is taken from the rows: NaN, null counts of arrays and maps, and bounds of texts too long for a footer.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ import datetime as dt
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite.model.types import ArrayType, DataType, Field, MapType, PrimitiveType, StructType
 
-FOOTER_LIMIT = 4096
-"""Longest value in bytes that the Parquet writer puts into a footer's statistics."""
 _WITHOUT_BOUNDS = ("boolean", "binary", "array", "map", "variant", "void")
 _EPOCH = dt.datetime(1970, 1, 1)
 _LAST_CHARACTER = "\U0010ffff"
@@ -91,81 +87,80 @@ def _width(data_type: DataType) -> int:
     return {"variant": 2, "void": 0}.get(data_type.type, 1)
 
 
-@dataclass
-class _Watched:
-    """What the batches of one leaf told."""
+class LeafStats(NamedTuple):
+    """What is known of one leaf in some rows. ``bounds`` are raw; with ``unbounded`` there are some, but unknown."""
 
-    nulls: int = 0
+    nulls: int
+    bounds: Bounds | None
     has_nan: bool = False
-    beyond_footer: bool = False
-    bounds: Bounds | None = None
+    unbounded: bool = False
 
 
-class Collector:
-    """The statistics of one file while it is written.
+def of_row_group(
+    columns: Sequence[Leaf], batches: Sequence[pa.RecordBatch], group: Any, footer_off: frozenset[int] = frozenset()
+) -> list[LeafStats]:
+    """The statistics of each leaf in one row group.
 
-    :param columns: see :func:`leaves`.
-    :param prefix: characters kept of a text.
+    :param batches: the rows of the group.
+    :param group: the ``pyarrow.parquet.RowGroupMetaData`` of the group.
     :param footer_off: positions of leaves whose Parquet statistics are switched off.
     """
-
-    def __init__(self, columns: Sequence[Leaf], prefix: int, footer_off: frozenset[int] = frozenset()) -> None:
-        self._prefix = prefix
-        self._columns = columns
-        self._footer_off = footer_off
-        self._watched = [_Watched(beyond_footer=leaf.position in footer_off) for leaf in columns]
-
-    def observe(self, batch: pa.RecordBatch) -> None:
-        """Look at rows that go into the file."""
-        for leaf, seen in zip(self._columns, self._watched, strict=True):
-            if leaf.has_bounds and not leaf.is_float and not _is_text(leaf.type) and not seen.beyond_footer:
-                continue
-            array = _column(batch, leaf.place)
-            seen.nulls += array.null_count
-            if leaf.is_float and not seen.has_nan:
-                seen.has_nan = bool(pc.any(pc.is_nan(array)).as_py())
-            if leaf.has_bounds and (seen.beyond_footer or (_is_text(leaf.type) and _longest(array) > FOOTER_LIMIT)):
-                seen.beyond_footer = True
-                seen.bounds = _merge(seen.bounds, _bounds_of(array))
-
-    def finish(self, footer: Any) -> str:
-        """The JSON text for the log.
-
-        :param footer: the ``pyarrow.parquet.FileMetaData`` of the finished file.
-        """
-        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-        minima: dict[str, Any] = {}
-        maxima: dict[str, Any] = {}
-        nulls: dict[str, Any] = {}
-        for leaf, seen in zip(self._columns, self._watched, strict=True):
-            bounds, null_count = self._of(leaf, seen, groups)
-            _put(nulls, leaf.path, str(null_count))
-            if bounds is None:
-                continue
-            low, high = render(bounds, leaf.type, self._prefix)
-            if low is not None:
-                _put(minima, leaf.path, low)
-            if high is not None and not seen.has_nan:
-                _put(maxima, leaf.path, high)
-        parts = (f'"minValues":{_object(minima)}', f'"maxValues":{_object(maxima)}', f'"nullCount":{_object(nulls)}')
-        return f'{{"numRecords":{footer.num_rows},{",".join(parts)},"tightBounds":true}}'
-
-    def _of(self, leaf: Leaf, seen: _Watched, groups: Sequence[Any]) -> tuple[Bounds | None, int]:
-        if not leaf.has_bounds or leaf.position in self._footer_off:
-            return seen.bounds, seen.nulls
-        bounds, null_count, known = seen.bounds, 0, True
-        for group in groups:
-            found = group.column(leaf.position).statistics
-            null_count += found.null_count
-            if found.has_min_max:
-                bounds = _merge(bounds, (_plain(found.min_raw, leaf.type), _plain(found.max_raw, leaf.type)))
-            elif found.num_values and not seen.beyond_footer and not leaf.is_float:
-                known = False
-        return (bounds if known else None), null_count
+    return [
+        _from_rows(leaf, batches)
+        if not leaf.has_bounds or leaf.position in footer_off
+        else _from_footer(leaf, batches, group.column(leaf.position).statistics)
+        for leaf in columns
+    ]
 
 
-def _is_text(data_type: DataType) -> bool:
-    return data_type.type == "string"
+def _from_footer(leaf: Leaf, batches: Sequence[pa.RecordBatch], found: Any) -> LeafStats:
+    if not found.has_min_max and found.num_values and leaf.type.type == "string":
+        return _from_rows(leaf, batches)  # longer than a footer takes
+    has_nan = leaf.is_float and any(_has_nan(_column(batch, leaf.place)) for batch in batches)
+    if not found.has_min_max:
+        return LeafStats(found.null_count, None, has_nan, unbounded=bool(found.num_values) and not has_nan)
+    return LeafStats(found.null_count, (_plain(found.min_raw, leaf.type), _plain(found.max_raw, leaf.type)), has_nan)
+
+
+def _from_rows(leaf: Leaf, batches: Sequence[pa.RecordBatch]) -> LeafStats:
+    nulls, bounds, has_nan = 0, None, False
+    for batch in batches:
+        array = _column(batch, leaf.place)
+        nulls += array.null_count
+        if leaf.has_bounds:
+            bounds = _merge(bounds, _bounds_of(array))
+            has_nan = has_nan or (leaf.is_float and _has_nan(array))
+    return LeafStats(nulls, bounds, has_nan)
+
+
+def merged(a: Sequence[LeafStats], b: Sequence[LeafStats]) -> list[LeafStats]:
+    """The statistics of two groups of rows together."""
+    return [
+        LeafStats(x.nulls + y.nulls, _merge(x.bounds, y.bounds), x.has_nan or y.has_nan, x.unbounded or y.unbounded)
+        for x, y in zip(a, b, strict=True)
+    ]
+
+
+def to_json(columns: Sequence[Leaf], stats: Sequence[LeafStats], rows: int, prefix: int) -> str:
+    """The text for the log. Texts are cut to ``prefix`` characters."""
+    minima: dict[str, Any] = {}
+    maxima: dict[str, Any] = {}
+    nulls: dict[str, Any] = {}
+    for leaf, found in zip(columns, stats, strict=True):
+        _put(nulls, leaf.path, str(found.nulls))
+        if found.bounds is None or found.unbounded:
+            continue
+        low, high = render(found.bounds, leaf.type, prefix)
+        if low is not None:
+            _put(minima, leaf.path, low)
+        if high is not None and not found.has_nan:  # Spark sorts NaN above every number
+            _put(maxima, leaf.path, high)
+    parts = (f'"minValues":{_object(minima)}', f'"maxValues":{_object(maxima)}', f'"nullCount":{_object(nulls)}')
+    return f'{{"numRecords":{rows},{",".join(parts)},"tightBounds":true}}'
+
+
+def _has_nan(array: Any) -> bool:
+    return bool(pc.any(pc.is_nan(array)).as_py())
 
 
 def _column(batch: pa.RecordBatch, place: tuple[int, ...]) -> Any:
@@ -174,16 +169,6 @@ def _column(batch: pa.RecordBatch, place: tuple[int, ...]) -> Any:
     for index in place[1:]:
         array = pc.struct_field(array, [index])
     return array
-
-
-def _longest(array: Any) -> int:
-    """Length in bytes of the longest text."""
-    if not len(array):
-        return 0
-    offsets = np.frombuffer(array.buffers()[1], dtype=np.int32)[array.offset : array.offset + len(array) + 1]
-    if offsets[-1] - offsets[0] <= FOOTER_LIMIT:
-        return 0
-    return int((offsets[1:] - offsets[:-1]).max())
 
 
 def _bounds_of(array: Any) -> Bounds | None:
@@ -313,8 +298,7 @@ def _units(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def _json_text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+_json_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: str) -> None:

@@ -1,0 +1,83 @@
+"""One row group: batches in, encoded bytes and statistics out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from deltalite.write.footer import footer_start
+from deltalite.write.layout import Layout
+from deltalite.write.stats import LeafStats, of_row_group
+
+SAMPLE_ROWS = 32_768
+FEW_ROWS = 1000
+
+
+class RowGroup(NamedTuple):
+    """An encoded row group, as a Parquet file of its own.
+
+    :param data: the file's bytes.
+    :param footer_at: where in ``data`` the footer begins.
+    """
+
+    data: memoryview
+    footer_at: int
+    rows: int
+    stats: list[LeafStats]
+
+    @property
+    def footer(self) -> bytes:
+        """The Thrift footer alone."""
+        return bytes(self.data[self.footer_at : -8])
+
+
+def encode(layout: Layout, batches: Sequence[pa.RecordBatch]) -> RowGroup:
+    """Encode the rows of one row group."""
+    rows = pa.Table.from_batches(batches, layout.file_schema)
+    sink = pa.BufferOutputStream()
+    footers: list[Any] = []
+    options = writer_options(layout, batches)
+    with pq.ParquetWriter(sink, layout.file_schema, metadata_collector=footers, **options) as writer:
+        writer.write_table(rows, row_group_size=rows.num_rows)
+    data = memoryview(sink.getvalue())
+    stats = of_row_group(layout.stats, batches, footers[0].row_group(0), layout.footer_off)
+    return RowGroup(data, footer_start(data), rows.num_rows, stats)
+
+
+def writer_options(layout: Layout, batches: Sequence[pa.RecordBatch]) -> dict[str, Any]:
+    """Arguments for ``ParquetWriter``."""
+    chosen = layout.spec.parquet
+    dictionary = [name for name, place in layout.leaf_names if _use_dictionary(layout, name, place, batches[0])]
+    options: dict[str, Any] = {
+        "compression": chosen.compression,
+        "use_dictionary": dictionary or False,
+        "write_statistics": layout.footer_statistics,
+        "store_schema": False,
+        "store_decimal_as_integer": True,
+        "write_page_checksum": True,
+        **chosen.writer,
+    }
+    if chosen.encodings:
+        options["column_encoding"] = dict(chosen.encodings)
+    return options
+
+
+def _use_dictionary(layout: Layout, name: str, place: tuple[int, ...] | None, sample: pa.RecordBatch) -> bool:
+    """Whether a dictionary pays: a column of mostly distinct values is smaller, and faster to write, without one."""
+    chosen = layout.spec.parquet
+    if name in chosen.encodings:
+        return False
+    wanted = chosen.dictionary.get(name)
+    if wanted is not None:
+        return wanted
+    if place is None or sample.num_rows < FEW_ROWS:
+        return True
+    column = sample.column(place[0])
+    for index in place[1:]:
+        column = pc.struct_field(column, [index])
+    column = column.slice(0, SAMPLE_ROWS)
+    return 2 * pc.count_distinct(column).as_py() <= len(column)
