@@ -1,0 +1,45 @@
+"""Completion of tables and columns in the shell. Nothing here may fail or talk: a shell is listening."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from deltalite.cli.settings import Settings
+
+
+def complete_tables(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Short names of the configuration file, tables below this directory, and directories on the way to one."""
+    items = []
+    with contextlib.suppress(Exception):
+        items += [
+            CompletionItem(name, help=alias.uri)
+            for name, alias in Settings().config.tables.items()
+            if name.startswith(incomplete)
+        ]
+    with contextlib.suppress(OSError):
+        folder, _, start = incomplete.rpartition("/")
+        base = Path(folder or ("/" if incomplete.startswith("/") else "."))
+        prefix = incomplete[: len(incomplete) - len(start)]
+        for entry in sorted(base.expanduser().iterdir()):
+            if entry.name.startswith(start) and entry.is_dir() and not entry.name.startswith(("_", ".")):
+                is_table = (entry / "_delta_log").is_dir()
+                items.append(
+                    CompletionItem(prefix + entry.name + ("" if is_table else "/"), help="table" if is_table else None)
+                )
+    return items
+
+
+def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Columns of a local table that stands on the line already."""
+    with contextlib.suppress(Exception):
+        table = ctx.params["table"]
+        if "://" in table:
+            return []
+        done, mark, start = incomplete.rpartition(",")
+        names = Settings().open(table).schema().names
+        return [CompletionItem(done + mark + name) for name in names if name.lower().startswith(start.lower())]
+    return []
