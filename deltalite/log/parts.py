@@ -20,6 +20,17 @@ from deltalite.storage.base import Store
 
 T = TypeVar("T")
 _FEW_RUNS = 32
+_REQUIRED = {
+    "add": "path",
+    "remove": "path",
+    "txn": "appId",
+    "metaData": "id",
+    "protocol": "minReaderVersion",
+    "domainMetadata": "domain",
+    "checkpointMetadata": "version",
+    "sidecar": "path",
+}
+"""Of each kind of action a leaf that no action of the kind lacks."""
 
 
 class UnreadableCheckpoint(InvalidTableError):
@@ -119,10 +130,9 @@ class _ParquetPart:
         return guarded(self._name, lambda: self._actions(present)) if present else []
 
     def _actions(self, kinds: Sequence[str]) -> list[Action]:
-        table = self._file.read(columns=kinds, use_threads=False)
         found = []
         for kind in kinds:
-            column = table.column(kind)
+            column = self._read(kind, [kind])
             for body in column.filter(column.is_valid()).to_pylist():
                 found.append(decode_value(ACTIONS[kind], _plain(body, column.type), f"{self._name}: {kind}"))
         return found
@@ -149,8 +159,19 @@ class _ParquetPart:
             kind = found.type
         return guarded(self._name, lambda: self._leaf(path))
 
+    def _read(self, kind: str, leaves: Sequence[str]) -> pa.ChunkedArray:
+        """The column of a kind of action with some of its leaves, without row groups that hold no such action."""
+        return self._file.read_row_groups(self._groups(kind), columns=leaves, use_threads=False).column(kind)
+
+    def _groups(self, kind: str) -> list[int]:
+        metadata, schema = self._file.metadata, self._file.schema
+        required = f"{kind}.{_REQUIRED[kind]}"
+        leaf = next((i for i in range(len(schema)) if schema.column(i).path == required), None)
+        groups = range(metadata.num_row_groups)
+        return [g for g in groups if leaf is None or not _is_null(metadata.row_group(g).column(leaf))]
+
     def _leaf(self, path: Sequence[str]) -> pa.ChunkedArray:
-        rows = self._file.read(columns=[".".join(("add", *path))], use_threads=False).column("add")
+        rows = self._read("add", [".".join(("add", *path))])
         return struct_leaf(pa.chunked_array(list(_present(rows)), rows.type), path)
 
     def _with_stats_text(self, stats: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -166,7 +187,7 @@ class _ParquetPart:
             return {name: pa.chunked_array([], _type(schema, name)) for name in columns}
         present = [name for name in columns if _field(struct, name) is not None]
         leaves = [f"{action}.{name}" for name in present or ["path"]]
-        chunks = list(_present(self._file.read(columns=leaves, use_threads=False).column(action)))
+        chunks = list(_present(self._read(action, leaves)))
         found = {}
         for name in columns:
             if name in present:
@@ -178,6 +199,11 @@ class _ParquetPart:
                 kind = _type(schema, name)
                 found[name] = pa.chunked_array([pa.nulls(len(chunk), kind) for chunk in chunks], kind)
         return found
+
+
+def _is_null(chunk: Any) -> bool:
+    """Whether statistics prove that a leaf is null throughout a row group."""
+    return chunk.is_stats_set and chunk.statistics.has_null_count and chunk.statistics.null_count == chunk.num_values
 
 
 def _field(kind: Any, name: str) -> pa.Field | None:
