@@ -59,15 +59,18 @@ class RowPositions:
         return self._bitmap.max() if self._bitmap else -1
 
     def between(self, start: int, stop: int) -> np.ndarray:
-        """The positions from ``start`` up to but without ``stop``, ascending, as int64."""
+        """The positions from ``start`` up to but without ``stop``, ascending, as int64; a span of modest length."""
         if not self._bitmap.range_cardinality(start, stop):
             return np.zeros(0, np.int64)
-        part = self._bitmap & BitMap64(range(start, stop))
-        return np.frombuffer(part.to_array(), dtype=np.uint64).astype(np.int64)
+        return _to_numpy(self._bitmap & BitMap64(range(start, stop)))
 
     def to_numpy(self) -> np.ndarray:
         """All positions, ascending, as int64."""
-        return self.between(0, self.last + 1)
+        return _to_numpy(self._bitmap)
+
+
+def _to_numpy(bitmap: BitMap64) -> np.ndarray:
+    return np.frombuffer(bitmap.to_array(), dtype=np.uint64).astype(np.int64) if bitmap else np.zeros(0, np.int64)
 
 
 def encode(positions: RowPositions) -> bytes:

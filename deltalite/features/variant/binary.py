@@ -15,7 +15,6 @@ import math
 import struct
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from deltalite.exceptions import InvalidTableError
 
@@ -23,7 +22,7 @@ PRIMITIVE, SHORT_STRING, OBJECT, ARRAY = range(4)
 NULL, TRUE, FALSE, INT8, INT16, INT32, INT64, DOUBLE, DECIMAL4, DECIMAL8, DECIMAL16 = range(11)
 DATE, TIMESTAMP, TIMESTAMP_NTZ, FLOAT, BINARY, STRING, TIME, TIMESTAMP_NS, TIMESTAMP_NTZ_NS, UUID = range(11, 21)
 NULL_VALUE = b"\0"
-MAX_DEPTH = 500
+MAX_DEPTH = 200
 _EPOCH = dt.datetime(1970, 1, 1)
 _FIXED = {INT8: "<b", INT16: "<h", INT32: "<i", INT64: "<q", DOUBLE: "<d", FLOAT: "<f"}
 _DECIMALS = {DECIMAL4: 4, DECIMAL8: 8, DECIMAL16: 16}
@@ -240,8 +239,3 @@ def _float_json(number: float, single: bool) -> str:
 
 def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-def decoded(names: Sequence[str], value: bytes) -> Any:
-    """The value as Python objects, by way of its JSON; for tests and display."""
-    return json.loads(to_json(names, value))

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from deltalite.exceptions import InvalidTableError
 from deltalite.features.variant import binary as b
 from deltalite.features.variant.scalars import encode_column
-from deltalite.model.arrow import array, mask_array
+from deltalite.model.arrow import array
 
 _BINARY = pa.binary()
 _EMPTY = array([b""], _BINARY)[0]
@@ -121,17 +121,18 @@ def _whole_objects(children: Mapping[str, pa.Array], metadata: pa.Array, chosen:
             continue
         names = [name for name, is_there in zip(children, shape[3:], strict=True) if is_there]
         ids = _ids(encoded.dictionary[int(shape[0])].as_py(), tuple(names))
-        parts.append(_same_shape(ids, [children[name].take(_indices(rows)) for name in names], int(shape[1]) + 1))
+        values = [children[name].take(_indices(rows)) for name in names]
+        parts.append(_same_shape(ids, values, int(shape[1]) + 1, len(rows)))
     back = np.empty(n, np.int64)
     back[np.concatenate(order) if order else []] = np.arange(n)
     return pa.concat_arrays(parts).take(_indices(back)) if parts else pa.nulls(0, _BINARY)
 
 
-def _same_shape(ids: Sequence[int], values: Sequence[pa.Array], offset_size: int) -> pa.Array:
+def _same_shape(ids: Sequence[int], values: Sequence[pa.Array], offset_size: int, rows: int) -> pa.Array:
     """Objects that have the same fields and the same width of offsets."""
-    start = array([b.object_start(ids, offset_size)], _BINARY)[0]
     if not values:
-        return array([start.as_py() + bytes(offset_size)], _BINARY)
+        return array([b.object_start(ids, offset_size) + bytes(offset_size)] * rows, _BINARY)
+    start = array([b.object_start(ids, offset_size)], _BINARY)[0]
     lengths = np.array([_lengths(value) for value in values])
     places = np.vstack([np.zeros(lengths.shape[1], np.int64), np.cumsum(lengths, axis=0)]).T
     raw = _little_endian(places, offset_size).reshape(len(places), -1)
@@ -196,6 +197,3 @@ def _indices(rows: np.ndarray) -> pa.Array:
 
 def _to_numpy(values: pa.Array) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False)
-
-
-__all__ = ["mask_array", "rebuild"]
