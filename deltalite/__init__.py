@@ -13,12 +13,22 @@ from deltalite._version import __version__
 if TYPE_CHECKING:
     from deltalite.model.expr import col, lit
     from deltalite.model.result import CommitResult
-    from deltalite.model.types import ArrayType, DataType, Field, MapType, PrimitiveType, Schema, StructType, VariantType
+    from deltalite.model.types import (
+        ArrayType,
+        DataType,
+        Field,
+        MapType,
+        PrimitiveType,
+        Schema,
+        StructType,
+        VariantType,
+    )
     from deltalite.operations.inspect import Metadata
     from deltalite.operations.options import CommitProperties, PostCommitHookProperties, Transaction
     from deltalite.query import QueryBuilder, sql
-    from deltalite.table import DeltaTable, write_deltalake
+    from deltalite.table import DeltaTable
     from deltalite.write.options import BloomFilterProperties, ColumnProperties, WriterProperties
+    from deltalite.writer import write_deltalake
 
 _HOMES = {
     "ArrayType": "model.types",
@@ -42,10 +52,34 @@ _HOMES = {
     "col": "model.expr",
     "lit": "model.expr",
     "sql": "query",
-    "write_deltalake": "table",
+    "write_deltalake": "writer",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = [
+    "ArrayType",
+    "BloomFilterProperties",
+    "ColumnProperties",
+    "CommitProperties",
+    "CommitResult",
+    "DataType",
+    "DeltaTable",
+    "Field",
+    "MapType",
+    "Metadata",
+    "PostCommitHookProperties",
+    "PrimitiveType",
+    "QueryBuilder",
+    "Schema",
+    "StructType",
+    "Transaction",
+    "VariantType",
+    "WriterProperties",
+    "__version__",
+    "col",
+    "lit",
+    "sql",
+    "write_deltalake",
+]
 
 
 def __getattr__(name: str) -> Any:

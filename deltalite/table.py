@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from deltalite.exceptions import InvalidArgumentError, TableNotFoundError
+from deltalite.exceptions import InvalidArgumentError
 from deltalite.log import history, read
 from deltalite.model.commit import Commit
 from deltalite.model.result import CommitResult
@@ -22,9 +22,9 @@ from deltalite.model.types import Schema
 from deltalite.operations import create, inspect, travel, write
 from deltalite.operations.alter import TableAlterer
 from deltalite.operations.execute import Outcome, perform
+from deltalite.operations.opening import names_of, newest, store_of
 from deltalite.operations.options import CommitProperties, Committing, PostCommitHookProperties
 from deltalite.operations.reading import Reading
-from deltalite.storage import open_store
 from deltalite.storage.base import Store
 from deltalite.txn import after
 
@@ -34,11 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset
 
-    from deltalite.model.expr import Expr
     from deltalite.model.tasks import FileTask
     from deltalite.write.options import WriterProperties
-
-_OWN_OPTIONS = ("durability", "single_writer")
 
 
 class DeltaTable:
@@ -77,13 +74,15 @@ class DeltaTable:
         clamp: bool = False,
         allow_external_paths: Sequence[str] = (),
     ) -> None:
-        self._store = _open(table_uri, storage_options, filesystem, credentials)
+        self._store = store_of(table_uri, storage_options, filesystem, credentials)
         self._storage_options = dict(storage_options or {}) or None
         self._external = tuple(allow_external_paths)
         self._snapshot = travel.at(self._store, version, timestamp, clamp)
 
     @classmethod
-    def _of(cls, store: Store, snapshot: Snapshot, options: Mapping[str, Any] | None, external: Sequence[str]) -> DeltaTable:
+    def _of(
+        cls, store: Store, snapshot: Snapshot, options: Mapping[str, Any] | None, external: Sequence[str]
+    ) -> DeltaTable:
         table = cls.__new__(cls)
         table._store, table._snapshot = store, snapshot
         table._storage_options, table._external = dict(options) if options else None, tuple(external)
@@ -112,7 +111,9 @@ class DeltaTable:
         """Move to the newest version, reading only the commits that are new."""
         self.refresh()
 
-    def at(self, version: int | str | dt.datetime | None = None, *, timestamp: Any = None, clamp: bool = False) -> DeltaTable:
+    def at(
+        self, version: int | str | dt.datetime | None = None, *, timestamp: Any = None, clamp: bool = False
+    ) -> DeltaTable:
         """A second handle, at another version."""
         snapshot = travel.at(self._store, version, timestamp, clamp)
         return self._of(self._store, snapshot, self._storage_options, self._external)
@@ -124,7 +125,7 @@ class DeltaTable:
     @staticmethod
     def is_deltatable(table_uri: str | PathLike[str], storage_options: Mapping[str, Any] | None = None) -> bool:
         """Whether there is a Delta table."""
-        return read.is_table(_open(table_uri, storage_options))
+        return read.is_table(store_of(table_uri, storage_options))
 
     # -- what the table is ---------------------------------------------------------------------------------------
 
@@ -191,7 +192,9 @@ class DeltaTable:
 
     def file_uris(self, partition_filters: Any = None, *, file_pruning_predicate: Any = None) -> list[str]:
         """The full path or URL of every live file that may hold a matching row."""
-        return inspect.file_uris(self._snapshot, self._store.root, self._reading.expression(partition_filters, file_pruning_predicate))
+        return inspect.file_uris(
+            self._snapshot, self._store.root, self._reading.expression(partition_filters, file_pruning_predicate)
+        )
 
     def partitions(self, partition_filters: Any = None, *, file_pruning_predicate: Any = None) -> list[dict[str, Any]]:
         """The distinct partitions, as mappings of column to typed value."""
@@ -252,7 +255,9 @@ class DeltaTable:
         _no_filesystem(filesystem)
         from deltalite.interop.dataset import DeltaDataset
 
-        return DeltaDataset(self._reading, self._reading.expression(partitions, file_pruning_predicate), schema, as_large_types)
+        return DeltaDataset(
+            self._reading, self._reading.expression(partitions, file_pruning_predicate), schema, as_large_types
+        )
 
     def to_pandas(
         self,
@@ -273,7 +278,9 @@ class DeltaTable:
 
         return to_pandas(self._reading, self._reading.expression(partitions, filters), columns, types_mapper, max_bytes)
 
-    def to_polars(self, columns: Sequence[str] | None = None, predicate: Any = None, *, lazy: bool = True) -> polars.LazyFrame:
+    def to_polars(
+        self, columns: Sequence[str] | None = None, predicate: Any = None, *, lazy: bool = True
+    ) -> polars.LazyFrame:
         """A polars frame; a lazy one pushes columns, filters and row limits into the scan."""
         from deltalite.interop.polars import to_polars
 
@@ -337,14 +344,14 @@ class DeltaTable:
         """
         if mode not in write.MODES:
             raise InvalidArgumentError(f"mode is one of {', '.join(write.MODES)}, not {mode!r}")
-        store = _open(table_uri, storage_options, filesystem)
-        base = _existing(store)
+        store = store_of(table_uri, storage_options, filesystem)
+        base = newest(store)
         if base is not None and mode == "error":
             write.refuse_existing(write.WriteRequest(None), store.root)
         if base is not None and mode in ("ignore", "append"):
             return cls._of(store, base, storage_options, ())
         request = create.CreateRequest(
-            create.schema_of(schema), _columns(partition_by) or (), str(uuid.uuid4()), time.time_ns() // 1_000_000,
+            create.schema_of(schema), names_of(partition_by) or (), str(uuid.uuid4()), time.time_ns() // 1_000_000,
             name, description, dict(configuration or {}), mode, raise_if_key_not_exists,
         )  # fmt: skip
         committing = Committing.of(commit_properties, post_commithook_properties)
@@ -399,14 +406,16 @@ class DeltaTable:
         the partitions that get new ones. Other arguments as in :meth:`append`; ``schema_mode="overwrite"`` takes the
         schema of the data."""
         request = write.WriteRequest(
-            data, "overwrite", _columns(partition_by), schema_mode, predicate, partition_overwrite, cast=cast,
+            data, "overwrite", names_of(partition_by), schema_mode, predicate, partition_overwrite, cast=cast,
             target_file_size=target_file_size, writer_properties=writer_properties,
         )  # fmt: skip
         return self._write(request, Committing.of(commit_properties, post_commithook_properties, txn))
 
     def _write(self, request: write.WriteRequest, committing: Committing) -> CommitResult:
         write.validate(request)
-        return self._moved(perform(self._store, self._snapshot, lambda base, txn: write.plan(request, base, txn), committing))
+        return self._moved(
+            perform(self._store, self._snapshot, lambda base, txn: write.plan(request, base, txn), committing)
+        )
 
     def _moved(self, outcome: Outcome) -> CommitResult:
         self._snapshot = outcome.snapshot
@@ -447,91 +456,6 @@ class DeltaTable:
 
 def _reopen(store: Store, version: int, external: Sequence[str]) -> DeltaTable:
     return DeltaTable._of(store, read.read_snapshot(store, version), None, external)
-
-
-def write_deltalake(
-    table_or_uri: str | PathLike[str] | DeltaTable,
-    data: Any,
-    *,
-    partition_by: Sequence[str] | str | None = None,
-    mode: str = "error",
-    name: str | None = None,
-    description: str | None = None,
-    configuration: Mapping[str, Any] | None = None,
-    schema_mode: str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    predicate: Any = None,
-    target_file_size: int | None = None,
-    writer_properties: WriterProperties | None = None,
-    commit_properties: CommitProperties | None = None,
-    post_commithook_properties: PostCommitHookProperties | None = None,
-    partition_overwrite: str = "static",
-    cast: str = "safe",
-    txn: tuple[str, int] | None = None,
-    filesystem: Any = None,
-) -> CommitResult:
-    """Write rows to a table, creating it when there is none.
-
-    Arguments are deltalake's, and those of :meth:`DeltaTable.append` and :meth:`DeltaTable.overwrite`.
-
-    :param mode: when the table exists: ``error``, ``append``, ``overwrite`` or ``ignore``.
-    :returns: the version that the table now has, with counts; ``skipped`` says why nothing was written.
-    :raises TableExistsError: when the table exists and the mode is ``error``.
-    """
-    start = time.perf_counter()
-    request = write.WriteRequest(
-        data, mode, _columns(partition_by), schema_mode, predicate, partition_overwrite, name, description,
-        dict(configuration or {}), target_file_size, writer_properties, cast, str(uuid.uuid4()),
-        time.time_ns() // 1_000_000,
-    )  # fmt: skip
-    write.validate(request)
-    committing = Committing.of(commit_properties, post_commithook_properties, txn)
-    if isinstance(table_or_uri, DeltaTable):
-        store, base = table_or_uri._store, table_or_uri._snapshot
-    else:
-        store = _open(table_or_uri, storage_options, filesystem)
-        base = _existing(store)
-    if base is not None:
-        write.refuse_existing(request, store.root)
-        if mode == "ignore":
-            return CommitResult(base.version, "WRITE", {}, time.perf_counter() - start, None, "the table exists")
-    outcome = perform(store, base, lambda base, txn_id: write.plan(request, base, txn_id), committing, start)
-    if isinstance(table_or_uri, DeltaTable):
-        table_or_uri._moved(outcome)
-    return outcome.result
-
-
-# -- arguments ---------------------------------------------------------------------------------------------------
-
-
-def _open(
-    table_uri: str | PathLike[str],
-    storage_options: Mapping[str, Any] | None = None,
-    filesystem: Any = None,
-    credentials: Callable[[], Mapping[str, Any]] | None = None,
-) -> Store:
-    if hasattr(table_uri, "put_if_absent"):
-        return table_uri  # type: ignore[return-value]
-    options = dict(storage_options or {})
-    own = {key: options.pop(key) for key in _OWN_OPTIONS if key in options}
-    single = str(own.get("single_writer", "false")).lower() == "true"
-    return open_store(
-        table_uri, options or None, filesystem=filesystem, credentials=credentials,
-        durability=own.get("durability", "full"), single_writer=single,
-    )  # fmt: skip
-
-
-def _existing(store: Store) -> Snapshot | None:
-    try:
-        return read.read_snapshot(store)
-    except TableNotFoundError:
-        return None
-
-
-def _columns(names: Sequence[str] | str | None) -> list[str] | None:
-    if names is None:
-        return None
-    return [names] if isinstance(names, str) else list(names)
 
 
 def _no_filesystem(filesystem: Any) -> None:

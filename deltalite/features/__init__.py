@@ -71,7 +71,9 @@ def reader_features(protocol: Protocol) -> tuple[str, ...]:
     if protocol.min_reader_version == TABLE_FEATURES_READER:
         return tuple(protocol.reader_features or ())
     return tuple(
-        f.name for f in FEATURES if f.legacy and f.kind == "reader-writer" and f.legacy[0] <= protocol.min_reader_version
+        f.name
+        for f in FEATURES
+        if f.legacy and f.kind == "reader-writer" and f.legacy[0] <= protocol.min_reader_version
     )
 
 
@@ -104,7 +106,7 @@ def ensure_readable(protocol: Protocol) -> None:
     managed = [n for n in names if n in BY_NAME and not BY_NAME[n].readable]
     if managed:
         raise UnsupportedFeatureError(
-            f"the table is managed by a catalog (feature {', '.join(managed)}): its newest commits are not in its folder",
+            f"the table is managed by a catalog ({', '.join(managed)}): its newest commits are not in its folder",
             hint="ask its catalog for it; by path nobody can tell which version is the latest",
             features=managed,
         )
@@ -303,9 +305,7 @@ def stored_configuration(configuration: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def configure(
-    old: TableConfig | None, metadata: Metadata, version: int
-) -> tuple[Protocol, Metadata, TableConfig]:
+def configure(old: TableConfig | None, metadata: Metadata, version: int) -> tuple[Protocol, Metadata, TableConfig]:
     """Protocol, metadata and configuration after a change of metadata: negotiated, evolved, checked.
 
     :param old: the table before, or ``None`` for a new one.

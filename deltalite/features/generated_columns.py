@@ -41,7 +41,9 @@ def _check(config: TableConfig) -> None:
     for path, f in walk(config.schema):
         if KEY in f.metadata and len(path) > 1:
             name = ".".join(path)
-            raise InvalidArgumentError(f"field {name!r} cannot be generated: only columns at the top level can", column=name)
+            raise InvalidArgumentError(
+                f"field {name!r} cannot be generated: only columns at the top level can", column=name
+            )
     _write(config)
 
 

@@ -23,7 +23,7 @@ def _leaf_types(data_type: DataType) -> Iterator[str]:
         yield data_type.type
 
 
-def has_type(name: str):  # noqa: ANN201
+def has_type(name: str):
     """A test for schemas that hold a type at any depth."""
 
     def test(schema: StructType, _: Mapping[str, str]) -> bool:
@@ -57,7 +57,9 @@ CLUSTERING = Feature("clustering", aliases=("liquid",), requires=("domainMetadat
 CHECKPOINT_PROTECTION = Feature("checkpointProtection", refuse_write=_not_yet)
 MATERIALIZED_PARTITIONS = Feature("materializePartitionColumns", refuse_write=_not_yet)
 ICEBERG_COMPAT = tuple(
-    Feature(name, requires=("columnMapping",), property=f"delta.enable{name[0].upper()}{name[1:]}", refuse_write=_not_yet)
+    Feature(
+        name, requires=("columnMapping",), property=f"delta.enable{name[0].upper()}{name[1:]}", refuse_write=_not_yet
+    )
     for name in ("icebergCompatV1", "icebergCompatV2", "icebergCompatV3")
 )
 CATALOG_MANAGED = Feature(

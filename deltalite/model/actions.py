@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 
 class FileKey(NamedTuple):
@@ -183,7 +183,15 @@ class Sidecar:
     tags: Mapping[str, str | None] | None = None
 
 
-Action = Union[
-    Protocol, Metadata, AddFile, RemoveFile, AddCDCFile, SetTransaction, DomainMetadata, CommitInfo,
-    CheckpointMetadata, Sidecar,
-]  # fmt: skip
+Action = (
+    Protocol
+    | Metadata
+    | AddFile
+    | RemoveFile
+    | AddCDCFile
+    | SetTransaction
+    | DomainMetadata
+    | CommitInfo
+    | CheckpointMetadata
+    | Sidecar
+)

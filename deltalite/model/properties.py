@@ -155,20 +155,40 @@ VARIANT_SHREDDING = Property("delta.enableVariantShredding", boolean, False, "Wr
 PROPERTIES: dict[str, Property[Any]] = {p.name.lower(): p for p in list(globals().values()) if isinstance(p, Property)}
 
 # Properties of other engines that change nothing here, and values that the protocol or a feature keeps for itself.
-_KNOWN_ELSEWHERE = (
-    "delta.autoOptimize.optimizeWrite delta.autoOptimize.autoCompact delta.autoOptimize delta.randomizeFilePrefixes "
-    "delta.randomPrefixLength delta.sampling.enabled delta.tuneFileSizesForRewrites delta.minReaderVersion "
-    "delta.minWriterVersion delta.columnMapping.maxColumnId delta.inCommitTimestampEnablementVersion "
-    "delta.inCommitTimestampEnablementTimestamp delta.compatibility.symlinkFormatManifest.enabled "
-    "delta.universalFormat.enabledFormats delta.enableIcebergCompatV1 delta.enableIcebergCompatV2 "
-    "delta.enableIcebergCompatV3 delta.enableIcebergWriterCompatV1 delta.rowTracking.materializedRowIdColumnName "
-    "delta.rowTracking.materializedRowCommitVersionColumnName delta.rowTrackingSuspended "
-    "delta.requireCheckpointProtectionBeforeVersion delta.coordinatedCommits.commitCoordinator-preview "
-    "delta.coordinatedCommits.commitCoordinatorConf-preview delta.coordinatedCommits.tableConf-preview "
-    "delta.clustering.columns delta.writePartitionColumnsToParquet delta.ignoreProtocolDefaults "
-    "delta.parquet.format.version delta.workloadBasedColumns.optimizerStatistics delta.castIcebergTimeType "
-    "delta.enableMaterializePartitionColumnsFeature"
-).split()
+_KNOWN_ELSEWHERE = [
+    "delta.autoOptimize.optimizeWrite",
+    "delta.autoOptimize.autoCompact",
+    "delta.autoOptimize",
+    "delta.randomizeFilePrefixes",
+    "delta.randomPrefixLength",
+    "delta.sampling.enabled",
+    "delta.tuneFileSizesForRewrites",
+    "delta.minReaderVersion",
+    "delta.minWriterVersion",
+    "delta.columnMapping.maxColumnId",
+    "delta.inCommitTimestampEnablementVersion",
+    "delta.inCommitTimestampEnablementTimestamp",
+    "delta.compatibility.symlinkFormatManifest.enabled",
+    "delta.universalFormat.enabledFormats",
+    "delta.enableIcebergCompatV1",
+    "delta.enableIcebergCompatV2",
+    "delta.enableIcebergCompatV3",
+    "delta.enableIcebergWriterCompatV1",
+    "delta.rowTracking.materializedRowIdColumnName",
+    "delta.rowTracking.materializedRowCommitVersionColumnName",
+    "delta.rowTrackingSuspended",
+    "delta.requireCheckpointProtectionBeforeVersion",
+    "delta.coordinatedCommits.commitCoordinator-preview",
+    "delta.coordinatedCommits.commitCoordinatorConf-preview",
+    "delta.coordinatedCommits.tableConf-preview",
+    "delta.clustering.columns",
+    "delta.writePartitionColumnsToParquet",
+    "delta.ignoreProtocolDefaults",
+    "delta.parquet.format.version",
+    "delta.workloadBasedColumns.optimizerStatistics",
+    "delta.castIcebergTimeType",
+    "delta.enableMaterializePartitionColumnsFeature",
+]
 _OPEN_PREFIXES = (
     "delta.constraints.",
     "delta.feature.",

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from deltalite.exceptions import InvalidArgumentError, InvalidTableError
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PRIMITIVES = frozenset(
-    "string long integer short byte float double boolean binary date timestamp timestamp_ntz void variant".split()
+    ("string", "long", "integer", "short", "byte", "float", "double", "boolean", "binary")
+    + ("date", "timestamp", "timestamp_ntz", "void", "variant")
 )
 _ALIASES = {"null": "void", "int": "integer", "bigint": "long", "smallint": "short", "tinyint": "byte"}
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(-?\d+)\s*\)")
@@ -311,7 +312,7 @@ class Schema(StructType):
         return self.to_arrow().__arrow_c_schema__()
 
 
-DataType = Union[PrimitiveType, ArrayType, MapType, StructType]
+DataType = PrimitiveType | ArrayType | MapType | StructType
 
 
 def walk(struct: StructType, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Field]]:

@@ -28,7 +28,9 @@ def plan_metadata(base: Snapshot, metadata: Metadata, operation: str, parameters
 class TableAlterer:
     """The ``alter`` of a handle."""
 
-    def __init__(self, store: Store, snapshot: Callable[[], Snapshot], moved: Callable[[Outcome], CommitResult]) -> None:
+    def __init__(
+        self, store: Store, snapshot: Callable[[], Snapshot], moved: Callable[[Outcome], CommitResult]
+    ) -> None:
         self._store = store
         self._snapshot = snapshot
         self._moved = moved

@@ -50,7 +50,9 @@ def plan(request: CreateRequest, base: Snapshot | None) -> LogOnly:
     removes = [remove_of(f, request.now_ms) for f in base.files.add_files()] if base else []
     keep_protocol = base is not None and protocol == base.config.protocol
     parameters = {
-        "mode": {"error": "ErrorIfExists", "ignore": "Ignore", "overwrite": "Overwrite", "append": "Append"}[request.mode],
+        "mode": {"error": "ErrorIfExists", "ignore": "Ignore", "overwrite": "Overwrite", "append": "Append"}[
+            request.mode
+        ],
         "partitionBy": json.dumps(list(metadata.partition_columns)),
         "description": request.description or "",
         "properties": json.dumps(dict(metadata.configuration)),
@@ -157,5 +159,3 @@ def schema_of(value: Any) -> Schema:
         f"{type(value).__name__} is no schema",
         hint="pass a deltalite.Schema, an Arrow schema, or text such as 'id bigint NOT NULL, day date'",
     )
-
-

@@ -8,14 +8,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from deltalite import features
 from deltalite.exceptions import CommitOutcomeUnknown, ConcurrentTransactionError
 from deltalite.log import read
 from deltalite.model.actions import Action, AddFile, FileKey
 from deltalite.model.change import Append, Change
-from deltalite.model.files import add_files, add_table, file_keys, remove_of
+from deltalite.model.files import add_files, remove_of
 from deltalite.model.paths import relative_path
 from deltalite.model.pending import PendingCommit, ReadSet
 from deltalite.model.result import CommitResult
@@ -25,7 +23,6 @@ from deltalite.operations.partitions import matching_partitions
 from deltalite.scan.matching import may_match
 from deltalite.storage.base import Store
 from deltalite.txn.commit import commit
-from deltalite.txn.finalize import config_after
 from deltalite.write.files import write_files
 
 logger = logging.getLogger("deltalite.operations")
@@ -82,7 +79,9 @@ def already_applied(snapshot: Snapshot, committing: Committing) -> str | None:
     for given in committing.transactions:
         known = snapshot.transactions.get(given.app_id)
         if known is not None and known.version >= given.version:
-            return f"transaction {given.app_id!r} is at version {known.version}, so version {given.version} is in already"
+            return (
+                f"transaction {given.app_id!r} is at version {known.version}, so version {given.version} is in already"
+            )
     return None
 
 
@@ -91,9 +90,7 @@ def _skipped(snapshot: Snapshot, operation: str, why: str, start: float) -> Outc
     return Outcome(result, snapshot)
 
 
-def _execute(
-    store: Store, base: Snapshot | None, change: Change, txn_id: str, committing: Committing
-) -> PendingCommit:
+def _execute(store: Store, base: Snapshot | None, change: Change, txn_id: str, committing: Committing) -> PendingCommit:
     now_ms = time.time_ns() // 1_000_000
     reads = change.reads
     if committing.transactions:

@@ -75,7 +75,9 @@ def protocol(snapshot: Snapshot) -> ProtocolVersions:
 
 def table_configuration(snapshot: Snapshot) -> TableConfiguration:
     get = snapshot.config.get
-    return TableConfiguration(get(APPEND_ONLY), get(CHECKPOINT_INTERVAL), get(LOG_RETENTION), get(DELETED_FILE_RETENTION))
+    return TableConfiguration(
+        get(APPEND_ONLY), get(CHECKPOINT_INTERVAL), get(LOG_RETENTION), get(DELETED_FILE_RETENTION)
+    )
 
 
 def totals(snapshot: Snapshot) -> tuple[int, int]:
@@ -139,15 +141,20 @@ def explain(snapshot: Snapshot, predicate: Any) -> pa.Table:
 
 
 def files(snapshot: Snapshot, predicate: Any = None) -> pa.Table:
-    """The live files with partition values (``partition.x``) and statistics (``null_count.x``, ``min.x``, ``max.x``)."""
-    return add_actions(snapshot, flatten=True, table=_kept(snapshot, predicate))
+    """The live files with partition values (``partition.x``), ``null_count.x``, ``min.x`` and ``max.x``."""
+    return _add_actions(snapshot, True, _kept(snapshot, predicate))
 
 
-def add_actions(snapshot: Snapshot, flatten: bool, table: pa.Table | None = None) -> pa.Table:
+def add_actions(snapshot: Snapshot, flatten: bool) -> pa.Table:
     """The live files as deltalake's ``get_add_actions`` shows them."""
-    table = snapshot.files.table() if table is None else table
+    return _add_actions(snapshot, flatten, snapshot.files.table())
+
+
+def _add_actions(snapshot: Snapshot, flatten: bool, table: pa.Table) -> pa.Table:
     stats = matching.statistics(snapshot.config, table)
-    values = {f.name: matching.partition_column(snapshot.config, table, f.name) for f in snapshot.config.partition_fields}
+    values = {
+        f.name: matching.partition_column(snapshot.config, table, f.name) for f in snapshot.config.partition_fields
+    }
     micros = pa.chunked_array([_times(c) for c in table.column("modificationTime").chunks], pa.timestamp("ms"))
     columns: dict[str, Any] = {
         "path": table.column("path"),

@@ -54,7 +54,11 @@ class Reading:
         return bind_predicate(expression, self.snapshot.config.schema, time_zone=time_zone)
 
     def plan(
-        self, columns: Sequence[str] | None = None, predicate: Any = None, limit: int | None = None, time_zone: str = "UTC"
+        self,
+        columns: Sequence[str] | None = None,
+        predicate: Any = None,
+        limit: int | None = None,
+        time_zone: str = "UTC",
     ) -> ScanPlan:
         """Which files to read for these columns and rows, and how."""
         return planning.plan(self.snapshot, predicate=self.bind(predicate, time_zone), columns=columns, limit=limit)
@@ -74,7 +78,12 @@ class Reading:
             raise InvalidArgumentError(f"a limit is not negative: {limit}")
         plan = self.plan(columns, predicate, limit, time_zone)
         return read_plan(
-            self.store, plan, threads=threads, batch_size=batch_size or BATCH_ROWS, limit=limit, resolve=PathResolver(self.store, self.external, open_store)
+            self.store,
+            plan,
+            threads=threads,
+            batch_size=batch_size or BATCH_ROWS,
+            limit=limit,
+            resolve=PathResolver(self.store, self.external, open_store),
         )
 
     def table(self, columns: Sequence[str] | None = None, predicate: Any = None, limit: int | None = None) -> pa.Table:

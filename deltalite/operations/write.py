@@ -126,7 +126,7 @@ def plan(request: WriteRequest, base: Snapshot | None, txn_id: str) -> Append:
         cast=request.cast,
     )
     parameters = {
-        "mode": {"error": "ErrorIfExists", "ignore": "Ignore"}.get(request.mode, request.mode.capitalize()),
+        "mode": {"error": "ErrorIfExists"}.get(request.mode, request.mode.capitalize()),
         "partitionBy": json.dumps(list(config.partition_columns)),
     }
     if predicate is not None:

@@ -97,7 +97,7 @@ def commit(
     """
     options, world = options or CommitOptions(), world or WORLD
     _require_atomic(store)
-    base, winners_seen = pending.base, 0
+    base = pending.base
     for attempt in range(1, options.max_retries + 2):
         version = base.version + 1 if base else 0
         actions = finalize(pending, base, world.now_ms())
@@ -114,8 +114,7 @@ def commit(
         base, mine = _pass_winners(store, pending, base, version)
         if mine is not None:
             return Committed(mine, tuple(actions), attempt)
-        winners_seen += 1
-        world.sleep(min(2.0, 0.01 * 2 ** min(winners_seen, 7)) * world.random())
+        world.sleep(min(2.0, 0.01 * 2 ** min(attempt, 7)) * world.random())
     raise CommitFailedError(
         f"gave up after losing {options.max_retries + 1} versions to other writers",
         hint="too many writers at once; allow more with CommitProperties(max_commit_retries=...)",
@@ -126,14 +125,12 @@ def commit(
 def _require_atomic(store: Store) -> None:
     if not store.atomic_put:
         raise StorageError(
-            f"{store.root} cannot create a file only if it is absent, so two writers could overwrite each other's commit",
+            f"{store.root} cannot create a file only if it is absent: two writers could overwrite each other's commit",
             hint="if nobody else ever writes this table, open it with storage_options={'single_writer': 'true'}",
         )
 
 
-def _put(
-    store: Store, version: int, body: bytes, txn_id: str, options: CommitOptions, world: World
-) -> Commit | None:
+def _put(store: Store, version: int, body: bytes, txn_id: str, options: CommitOptions, world: World) -> Commit | None:
     """Put the body at its version and find out what became of it: ``None`` if it is there, else the winner."""
     deadline = world.monotonic() + options.unknown_budget_s
     pause, put_before = 0.05, False
@@ -235,9 +232,7 @@ def _table_appeared(store: Store, pending: PendingCommit) -> tuple[Snapshot | No
     )
 
 
-def _advanced(
-    base: Snapshot | None, version: int, body: bytes, actions: list[Action], now: int
-) -> Snapshot:
+def _advanced(base: Snapshot | None, version: int, body: bytes, actions: list[Action], now: int) -> Snapshot:
     committed = Commit(version, body, now)
     if base is None:
         found, totals = Snapshot.first(committed, features.partition_keys), Totals(0, 0)

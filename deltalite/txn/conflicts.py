@@ -116,14 +116,16 @@ def appended_to_what_was_read(c: Contest) -> ConflictError | None:
     if not added:
         return None
     if reads.whole_table:
-        return c.error(ConcurrentAppendError, "it added files to a table that this commit read whole", path=added[0].path)
+        return c.error(
+            ConcurrentAppendError, "it added files to a table that this commit read whole", path=added[0].path
+        )
     for predicate in reads.predicates:
         for file, hit in zip(added, may_match(c.config, add_table(added), predicate).tolist(), strict=True):
             if hit:
                 where = ", ".join(f"{k}={v}" for k, v in file.partition_values.items())
                 return c.error(
                     ConcurrentAppendError,
-                    f"it added {file.path!r}{f' to the partition {where}' if where else ''}, which this commit would have read",
+                    f"it added {file.path!r}, which this commit would have read" + (f" ({where})" if where else ""),
                     path=file.path,
                     partition=dict(file.partition_values),
                 )
@@ -136,11 +138,15 @@ def removed_what_was_read(c: Contest) -> ConflictError | None:
     if not removed:
         return None
     if c.pending.reads.whole_table:
-        return c.error(ConcurrentDeleteReadError, "it removed files of a table that this commit read whole", path=removed[0].path)
+        return c.error(
+            ConcurrentDeleteReadError, "it removed files of a table that this commit read whole", path=removed[0].path
+        )
     read = {key.path for key in c.pending.reads.files}
     for file in removed:
         if file.path in read:
-            return c.error(ConcurrentDeleteReadError, f"it removed {file.path!r}, which this commit read", path=file.path)
+            return c.error(
+                ConcurrentDeleteReadError, f"it removed {file.path!r}, which this commit read", path=file.path
+            )
     return None
 
 

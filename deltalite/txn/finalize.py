@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from deltalite import features
@@ -96,5 +95,3 @@ def _refuse_contradictions(pending: PendingCommit) -> None:
             raise InvalidTableError(f"one commit touches the file {action.path!r} twice", path=action.path)
         seen.add(action.path)
         keys.add(action.key)
-
-

@@ -128,7 +128,7 @@ def append(
     if given["dry_run"]:
         record = _counted("WRITE", reader, progress, start)
     elif handle is None:
-        from deltalite.table import write_deltalake
+        from deltalite.writer import write_deltalake
 
         made = {"mode": "append", "partition_by": partition_by, "configuration": dict(properties)}
         record = committed(write_deltalake(uri, reader, storage_options=options, **made, **_how(given)))
