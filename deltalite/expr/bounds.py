@@ -269,37 +269,40 @@ class Walk:
         null = np.logical_or.reduce([p.null for p in parts]) if parts else self.none
         value = np.logical_and.reduce([p.value for p in parts]) if parts else self.all
         low, high, nan = free.low, free.high, free.nan & value
-        first = operands[0] if operands else None
-        if first is not None and _monotone(expr) and not (parts[0].nan.any() and not pa.types.is_floating(low.type)):
-            low, high = self.carried(expr, parts[0], first)
-            nan = parts[0].nan
+        place = _monotone_in(expr)
+        if place is not None and (pa.types.is_floating(low.type) or not parts[place].nan.any()):
+            low, high = self.carried(expr, place, operands[place], parts[place])
+            if pa.types.is_floating(low.type):
+                low, high = _without_nan(low), _without_nan(high)
+            if isinstance(expr, Cast):
+                nan = parts[place].nan  # while arithmetic with infinities makes NaN of numbers
         return Bounds(low, high, value, nan, null)
 
-    def carried(self, expr: Any, operand: Bounds, first: Any) -> tuple[pa.Array, pa.Array]:
+    def carried(self, expr: Any, place: int, operand: Any, bounds: Bounds) -> tuple[pa.Array, pa.Array]:
         """The bounds that a monotone function maps the bounds of its operand to.
 
         Local time is not monotone where clocks are set back, so in such zones both ends are spread.
         """
-        low, high = operand.low, operand.high
-        local = first.type == TIMESTAMP and not self.fixed_zone
+        low, high = bounds.low, bounds.high
+        local = operand.type == TIMESTAMP and not self.fixed_zone
         if local:
             low, high = pc.subtract(low, _ZONE_SPREAD), pc.add(high, _ZONE_SPREAD)
         unknown = pa.nulls(self.stats.length, arrow_type(expr.type))
-        found = [self.applied(expr, bound, first) for bound in (low, high)]
+        found = [self.applied(expr, place, operand, bound) for bound in (low, high)]
         low, high = (unknown if bound is None else bound for bound in found)
         if local and expr.type == TIMESTAMP:
             low, high = pc.subtract(low, _ZONE_SPREAD), pc.add(high, _ZONE_SPREAD)
         return low, high
 
-    def applied(self, expr: Any, bound: pa.Array, first: Any) -> pa.Array | None:
-        """The expression with its first operand replaced by a bound; ``None`` where that cannot be computed."""
+    def applied(self, expr: Any, place: int, operand: Any, bound: pa.Array) -> pa.Array | None:
+        """The expression with one operand replaced by a bound; ``None`` where that cannot be computed."""
         try:
             if isinstance(expr, Cast):
-                found: Datum = cast(bound, first.type, expr.type, self.time_zone)
+                found: Datum = cast(bound, operand.type, expr.type, self.time_zone)
             else:
                 settings = Settings(expr.type, self.time_zone, self.stats.length)
-                rest = [literal_scalar(a) for a in expr.args[1:]]
-                found = lookup(expr.function).evaluate(settings, bound, *rest)  # type: ignore[misc]
+                args = [bound if i == place else literal_scalar(a) for i, a in enumerate(expr.args)]
+                found = lookup(expr.function).evaluate(settings, *args)  # type: ignore[misc]
             return broadcast(found, self.stats.length)
         except (ExpressionError, pa.ArrowException):
             return None
@@ -345,12 +348,14 @@ _OUTCOMES: dict[str, Callable[[Flags, Flags, Flags], tuple[Flags, Flags]]] = {
 }
 
 
-def _monotone(expr: Any) -> bool:
-    """Whether the expression never falls as its first operand rises, its others being constants."""
+def _monotone_in(expr: Any) -> int | None:
+    """The position of the operand in which the expression is monotone, its others being constants."""
     if isinstance(expr, Cast):
         source: Any = expr.operand
-        return widens(source.type, expr.type) or (source.type, expr.type) in _MONOTONE_CASTS
-    return lookup(expr.function).monotone and all(isinstance(a, Literal) for a in expr.args[1:])
+        carries = widens(source.type, expr.type) or (source.type, expr.type) in _MONOTONE_CASTS
+        return 0 if carries else None
+    variable = [i for i, a in enumerate(expr.args) if not isinstance(a, Literal)]
+    return variable[0] if len(variable) == 1 and variable[0] in lookup(expr.function).monotone else None
 
 
 _MONOTONE_CASTS = {(TIMESTAMP, DATE), (TIMESTAMP_NTZ, DATE), (DATE, TIMESTAMP), (DATE, TIMESTAMP_NTZ)}

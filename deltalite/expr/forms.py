@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 from deltalite.exceptions import ExpressionError
 from deltalite.expr import literals
 from deltalite.expr.datatypes import parse_type
-from deltalite.model.expr import BINARY, DATE, STRING, TIMESTAMP, TIMESTAMP_NTZ, Call, Cast, Expr, Literal
+from deltalite.model.expr import BINARY, DATE, STRING, TIMESTAMP, TIMESTAMP_NTZ, Call, Cast, Column, Expr, Literal
 
 if TYPE_CHECKING:
     from deltalite.expr.grammar import Parser
+
+UNITS = frozenset(
+    ("YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DAYOFYEAR", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND")
+)
 
 
 def cast(parser: Parser, try_: bool = False) -> Expr:
@@ -73,12 +77,12 @@ def position(parser: Parser) -> Expr:
 
 
 def timestamp_unit(parser: Parser, function: str) -> Expr:
-    """``timestampadd(DAY, ...)``: the unit is a bare word."""
-    if parser.token.kind == "word" and parser.peek().text == ",":
-        unit = parser.next().text.lower()
-        parser.expect(",")
-        return Call(function, (Literal(unit, STRING), *parser.arguments()))
-    return Call(function, tuple(parser.arguments()))
+    """``timestampadd(DAY, 1, t)``: with three arguments the first is a unit as a bare word, which may also be a name."""
+    args = parser.arguments()
+    first = args[0]
+    if len(args) == 3 and isinstance(first, Column) and len(first.path) == 1 and first.path[0].upper() in UNITS:
+        args[0] = Literal(first.path[0].lower(), STRING)
+    return Call(function, tuple(args))
 
 
 def exists(parser: Parser) -> Expr:

@@ -135,10 +135,10 @@ def _in(node: Call) -> Expr:
     narrow = [_unwrapped("=", value, i) for i in items]
     if narrow and all(n is not None for n in narrow):
         value, items = narrow[0].args[0], [n.args[1] for n in narrow]  # type: ignore[union-attr]
-    if len(items) == 1:
-        return Call("=", (value, items[0]), BOOLEAN)
     t = items[0].type  # type: ignore[attr-defined]
     constants = tuple(dict.fromkeys(i.value for i in items))  # type: ignore[attr-defined]
+    if len(constants) == 1:
+        return Call("=", (value, items[0]), BOOLEAN)
     return Call("in", (value, Literal(constants, ArrayType(t))), BOOLEAN)
 
 

@@ -93,6 +93,8 @@ def _call(expr: Call) -> tuple[str, int]:
         return f"{_text(args[0], UNARY)}[{_text(args[1], 0)}]", _PRIMARY
     if name == "." and len(args) == 2 and isinstance(args[1], Literal):
         return f"{_text(args[0], UNARY)}.{quote_name(str(args[1].value))}", _PRIMARY
+    if name in ("timestampadd", "timestampdiff") and args and isinstance(args[0], Literal):
+        return f"{name}({', '.join([str(args[0].value).upper(), *(_text(a, 0) for a in args[1:])])})", _PRIMARY
     return f"{name}({', '.join(_text(a, 0) for a in args)})", _PRIMARY
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import converted, decimal, decimal_for, is_decimal, is_integral, is_numeric, tightest_type
 from deltalite.expr.decimals import rescaled, truncated, unscaled
-from deltalite.expr.functions.intervals import time_arithmetic
+from deltalite.expr.functions.intervals import is_moment, moved, multiplied, time_arithmetic, times_apart
 from deltalite.expr.functions.numeric import (
     decimal_product,
     decimal_quotient,
@@ -132,13 +132,27 @@ def _div_rule(row: Function, args: list[Any]) -> Expr:
 # values -------------------------------------------------------------------------------------------------------------
 
 
-def _kernel(plain: Any, decimals: Any) -> Any:
-    def evaluate(settings: Settings, left: Datum, right: Datum) -> Datum:
-        if pa.types.is_decimal(left.type):
-            return decimals(settings, left, right)
-        return plain(left, right)
+def _sum(settings: Settings, left: Datum, right: Datum) -> Datum:
+    if is_moment(left.type):
+        return moved(settings, left, right)
+    return _decimal_plus(settings, left, right) if pa.types.is_decimal(left.type) else pc.add_checked(left, right)
 
-    return evaluate
+
+def _difference(settings: Settings, left: Datum, right: Datum) -> Datum:
+    if is_moment(left.type):
+        return times_apart(settings, left, right)
+    return _decimal_minus(settings, left, right) if pa.types.is_decimal(left.type) else pc.subtract_checked(left, right)
+
+
+def _product(settings: Settings, left: Datum, right: Datum) -> Datum:
+    if pa.types.is_duration(left.type):
+        return multiplied(left, right)
+    if pa.types.is_decimal(left.type):
+        return decimal_product(settings, left, right)
+    return pc.multiply_checked(left, right)
+
+
+_decimal_plus, _decimal_minus = decimal_sum(1), decimal_sum(-1)
 
 
 def _float_quotient(settings: Settings, left: Datum, right: Datum) -> Datum:
@@ -195,9 +209,9 @@ def _positive_remainder(settings: Settings, left: Datum, right: Datum) -> Datum:
     return from_numpy(np.where(x < 0, raised, x).astype(numpy_type(a.type)), a.type, valid)
 
 
-add("+", _rule(sum_type), _kernel(pc.add_checked, decimal_sum(1)), monotone=True)
-add("-", _rule(sum_type), _kernel(pc.subtract_checked, decimal_sum(-1)), monotone=True)
-add("*", _rule(product_type), _kernel(pc.multiply_checked, decimal_product))
+add("+", _rule(sum_type), _sum, monotone=(0, 1))
+add("-", _rule(sum_type), _difference, monotone=(0,))
+add("*", _rule(product_type), _product)
 function("/", _quotient_rule)(
     lambda settings, a, b: (decimal_quotient if pa.types.is_decimal(a.type) else _float_quotient)(settings, a, b)
 )

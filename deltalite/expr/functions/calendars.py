@@ -40,11 +40,11 @@ def _days_added(sign: int) -> Any:
     return evaluate
 
 
-add("date_add dateadd", _units_rule, _days_added(1), monotone=True)
-add("date_sub", _units_rule, _days_added(-1), monotone=True)
+add("date_add dateadd", _units_rule, _days_added(1), monotone=(0,))
+add("date_sub", _units_rule, _days_added(-1), monotone=(0,))
 
 
-@function("add_months", "date, int -> date", monotone=True)
+@function("add_months", "date, int -> date", monotone=(0,))
 def add_months(settings: Settings, start: Datum, months: Datum) -> Datum:
     local, amount = Local(settings, start), broadcast(months, settings.length)
     local.valid = local.valid & valid_mask(amount)
@@ -65,7 +65,7 @@ def datediff(settings: Settings, end: Datum, start: Datum) -> Datum:
     return pc.subtract(end.cast(pa.int32()), start.cast(pa.int32()))
 
 
-@function("last_day", "date -> date", monotone=True, safe=True)
+@function("last_day", "date -> date", monotone=(0,), safe=True)
 def last_day(settings: Settings, value: Datum) -> Datum:
     local = Local(settings, value)
     return local.back(first_of_month(local.months + 1) - 1, local.rest)
@@ -198,20 +198,20 @@ def _epoch(names: str, unit: int) -> None:
         step = from_numpy(np.array([unit]), pa.int64())[0]
         return pc.multiply_checked(value, step).cast(pa.timestamp("us", tz="UTC"))
 
-    add(f"unix_{names}", "timestamp -> long", to_number, monotone=True, safe=True)
-    add(f"timestamp_{names}", "long -> timestamp", to_moment, monotone=True)
+    add(f"unix_{names}", "timestamp -> long", to_number, monotone=(0,), safe=True)
+    add(f"timestamp_{names}", "long -> timestamp", to_moment, monotone=(0,))
 
 
 for _names, _micros in (("seconds", SECOND), ("millis", 1000), ("micros", 1)):
     _epoch(_names, _micros)
 
 
-@function("unix_date", "date -> int", monotone=True, safe=True)
+@function("unix_date", "date -> int", monotone=(0,), safe=True)
 def unix_date(settings: Settings, value: Datum) -> Datum:
     return value.cast(pa.int32())
 
 
-@function("date_from_unix_date", "int -> date", monotone=True, safe=True)
+@function("date_from_unix_date", "int -> date", monotone=(0,), safe=True)
 def date_from_unix_date(settings: Settings, value: Datum) -> Datum:
     return value.cast(pa.date32())
 

@@ -96,8 +96,13 @@ _FIELD_NAMES = {
     "week": "weekofyear", "w": "weekofyear", "weeks": "weekofyear", "day": "day", "d": "day", "days": "day",
     "dayofweek": "dayofweek", "dow": "dayofweek", "dayofweek_iso": "dow_iso", "dow_iso": "dow_iso", "doy": "dayofyear",
     "hour": "hour", "h": "hour", "hours": "hour", "hr": "hour", "hrs": "hour", "minute": "minute", "m": "minute",
-    "min": "minute", "mins": "minute", "minutes": "minute",
+    "min": "minute", "mins": "minute", "minutes": "minute", "second": "second", "s": "second", "sec": "second",
+    "seconds": "second", "secs": "second",
 }  # fmt: skip
+
+
+_OWN_FIELDS = ("second", "dow_iso", "yearofweek")  # seconds with their fraction, unlike second()
+_MOMENTS = ("date", "timestamp", "timestamp_ntz")
 
 
 def _field(name: str) -> Callable[[Settings, Datum], Datum]:
@@ -108,7 +113,7 @@ def _field(name: str) -> Callable[[Settings, Datum], Datum]:
     return evaluate
 
 
-def moment_rule(result: Any = None, wanted: tuple[str, ...] = ("date", "timestamp", "timestamp_ntz")) -> Any:
+def moment_rule(result: Any = None, wanted: tuple[str, ...] = _MOMENTS) -> Any:
     """One date or timestamp; text becomes the first of the wanted types."""
 
     def rule(row: Function, args: list[Any]) -> Expr:
@@ -132,41 +137,33 @@ for _names in (
     "year", "quarter", "month", "day dayofmonth", "dayofweek", "weekday", "dayofyear", "weekofyear",
 ):  # fmt: skip
     _first = _names.split()[0]
-    add(_names, moment_rule(INTEGER), _field(_first), monotone=_first == "year", safe=True)
+    add(_names, moment_rule(INTEGER), _field(_first), monotone=(0,) if _first == "year" else (), safe=True)
 for _first in ("hour", "minute", "second"):
     add(_first, moment_rule(INTEGER, ("timestamp", "timestamp_ntz")), _field(_first), safe=True)
 
 
-@function("dow_iso", moment_rule(INTEGER), safe=True)
-def dow_iso(settings: Settings, value: Datum) -> Datum:
-    local = Local(settings, value)
-    return from_numpy(local.weekday + 1, pa.int32(), local.valid)
-
-
-@function("yearofweek", moment_rule(INTEGER), safe=True)
-def yearofweek(settings: Settings, value: Datum) -> Datum:
-    local = Local(settings, value)
-    return from_numpy(local.iso_week_year, pa.int32(), local.valid)
-
-
-@function("fractional_second", moment_rule(PrimitiveType("decimal(8,6)"), ("timestamp", "timestamp_ntz")), safe=True)
-def fractional_second(settings: Settings, value: Datum) -> Datum:
-    local = Local(settings, value)
-    return from_unscaled(local.rest % (60 * SECOND), settings.arrow_type, local.valid)
-
-
 def _date_part_rule(row: Function, args: list[Any]) -> Expr:
+    """The fields that have a function of their own become that; the others are computed here."""
     if len(args) != 2:
         raise wrong_arguments(row, args, "arguments")
-    field = str(constant(row, args, 0, "field")).lower()
-    if field in ("second", "s", "sec", "seconds", "secs"):
-        return build("fractional_second", args[1])
-    if field not in _FIELD_NAMES:
-        raise ExpressionError(f"there is no field {field!r} of a timestamp", hint="e.g. year, month, day, hour, second")
-    return build(_FIELD_NAMES[field], args[1])
+    given = str(constant(row, args, 0, "field")).lower()
+    field = _FIELD_NAMES.get(given)
+    if field is None:
+        raise ExpressionError(f"there is no field {given!r} of a timestamp", hint="e.g. year, month, day, hour, second")
+    if field not in _OWN_FIELDS:
+        return build(field, args[1])
+    t = PrimitiveType("decimal(8,6)") if field == "second" else INTEGER
+    wanted = ("timestamp", "timestamp_ntz") if field == "second" else _MOMENTS
+    return Call("date_part", (Literal(field, STRING), moment(row, args[1], wanted)), t)
 
 
-add("date_part datepart extract", _date_part_rule, None)
+@function("date_part datepart extract", _date_part_rule, safe=True)
+def date_part(settings: Settings, field: Datum, value: Datum) -> Datum:
+    local = Local(settings, value)
+    if field.as_py() == "second":
+        return from_unscaled(local.rest % (60 * SECOND), settings.arrow_type, local.valid)
+    numbers = local.weekday + 1 if field.as_py() == "dow_iso" else local.iso_week_year
+    return from_numpy(numbers, pa.int32(), local.valid)
 
 
 # truncation ---------------------------------------------------------------------------------------------------------
@@ -213,38 +210,27 @@ def _trunc_rule(row: Function, args: list[Any]) -> Expr:
     return Call(row.name, (converted(args[0], t), Literal(unit, STRING)), DATE)
 
 
-@function("trunc", _trunc_rule, monotone=True, safe=True)
+@function("trunc", _trunc_rule, monotone=(0,), safe=True)
 def trunc(settings: Settings, value: Datum, unit: Datum) -> Datum:
     local = Local(settings, value)
     return local.back(truncated_days(local, unit.as_py()), local.rest)
 
 
 def _date_trunc_rule(row: Function, args: list[Any]) -> Expr:
-    """``date_trunc(unit, timestamp)``; the typed node has the timestamp first, which is what it is monotone in."""
+    """``date_trunc(unit, timestamp)``"""
     if len(args) != 2:
         raise wrong_arguments(row, args, "arguments")
     if implicit_type(args[1].type, "timestamp") is None:
         raise wrong_arguments(row, args, "types")
-    value = converted(args[1], TIMESTAMP)
-    return Call("truncate_timestamp", (value, Literal(_unit(row, args, 0), STRING)), TIMESTAMP)
+    return Call("date_trunc", (Literal(_unit(row, args, 0), STRING), converted(args[1], TIMESTAMP)), TIMESTAMP)
 
 
-add("date_trunc", _date_trunc_rule, None)
-
-
-def _internal(row: Function, args: list[Any]) -> Expr:
-    if len(args) == 2 and args[0].type == TIMESTAMP and isinstance(args[1], Literal):
-        return Call(row.name, (args[0], args[1]), args[0].type)
-    raise wrong_arguments(row, args, "types")
-
-
-@function("truncate_timestamp", _internal, monotone=True, safe=True)
-def truncate_timestamp(settings: Settings, value: Datum, unit: Datum) -> Datum:
+@function("date_trunc", _date_trunc_rule, monotone=(1,), safe=True)
+def date_trunc(settings: Settings, unit: Datum, value: Datum) -> Datum:
     local, name = Local(settings, value), unit.as_py()
-    if name in ("second", "millisecond", "microsecond", "minute"):
+    if name in ("second", "millisecond", "microsecond"):
         micros = numpy_values(local.values)
-        if name != "minute":
-            return from_numpy(micros - micros % _TRUNC_MICROS[name], local.values.type, local.valid)
+        return from_numpy(micros - micros % _TRUNC_MICROS[name], local.values.type, local.valid)
     if name in _TRUNC_MICROS:
         return local.back(local.days, local.rest - local.rest % _TRUNC_MICROS[name])
     return local.back(truncated_days(local, name), np.zeros_like(local.rest))

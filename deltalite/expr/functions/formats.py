@@ -260,24 +260,17 @@ def _parse_rule(target: Any) -> Any:
             raise wrong_arguments(row, args, "types")
         if len(args) == 1 or args[0].type != STRING:
             return converted(args[0], target)
-        parsed = Call("parse_timestamp", (args[0], _pattern(row, args, 1, reads=True)), TIMESTAMP)
+        parsed = Call("to_timestamp", (args[0], _pattern(row, args, 1, reads=True)), TIMESTAMP)
         return parsed if target == TIMESTAMP else Cast(parsed, target)
 
     return rule
 
 
 add("to_date", _parse_rule(DATE), None)
-add("to_timestamp", _parse_rule(TIMESTAMP), None)
 
 
-def _internal(row: Function, args: list[Any]) -> Expr:
-    if len(args) == 2 and args[0].type == STRING:
-        return Call(row.name, (args[0], _pattern(row, args, 1, reads=True)), TIMESTAMP)
-    raise wrong_arguments(row, args, "types")
-
-
-@function("parse_timestamp", _internal)
-def parse_timestamp(settings: Settings, value: Datum, pattern: Datum) -> Datum:
+@function("to_timestamp", _parse_rule(TIMESTAMP))
+def to_timestamp(settings: Settings, value: Datum, pattern: Datum) -> Datum:
     if not pattern.is_valid:
         return pa.nulls(settings.length, settings.arrow_type)
     values = broadcast(value, settings.length)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import converted, is_integral, is_numeric, name_of
 from deltalite.expr.decimals import truncated
-from deltalite.expr.functions.registry import Settings, function
+from deltalite.expr.functions.registry import Settings
 from deltalite.expr.text_to import first_of_month
 from deltalite.expr.time_zones import DAY as DAY_MICROS
 from deltalite.expr.time_zones import to_local, to_utc
@@ -21,6 +21,7 @@ from deltalite.model.expr import (
     DAY,
     DAY_TIME,
     INTEGER,
+    LONG,
     STRING,
     TIMESTAMP,
     TIMESTAMP_NTZ,
@@ -76,8 +77,7 @@ def _combined(operator: str, left: Any, right: Any) -> Expr | None:
     if isinstance(left.type, IntervalType) and operator in ("*", "/") and is_numeric(right.type):
         if operator == "/" or not is_integral(right.type):
             raise ExpressionError("intervals are multiplied by whole numbers only", hint="write the interval you need")
-        return Call("interval_multiply", (left, converted(right, INTEGER if left.type == YEAR_MONTH else right.type)),
-                    left.type)  # fmt: skip
+        return Call("*", (left, converted(right, INTEGER if left.type == YEAR_MONTH else LONG)), left.type)
     return None
 
 
@@ -91,8 +91,7 @@ def _moved(moment: Any, amount: Any) -> Expr:
     """A moment plus an interval. A date stays a date unless hours or less are added."""
     if moment.type == DATE and amount.type == DAY_TIME:
         moment = converted(moment, TIMESTAMP)
-    function_name = "add_interval_months" if amount.type == YEAR_MONTH else "add_interval"
-    return Call(function_name, (moment, amount), moment.type)
+    return Call("+", (moment, amount), moment.type)
 
 
 def _difference(left: Any, right: Any) -> Expr | None:
@@ -101,9 +100,9 @@ def _difference(left: Any, right: Any) -> Expr | None:
     if not _is_moment(right):
         return None
     if left.type == DATE and right.type == DATE:
-        return Call("subtract_times", (left, right), DAY)
+        return Call("-", (left, right), DAY)
     t = TIMESTAMP if TIMESTAMP in (left.type, right.type) else TIMESTAMP_NTZ
-    return Call("subtract_times", (converted(left, t), converted(right, t)), DAY_TIME)
+    return Call("-", (converted(left, t), converted(right, t)), DAY_TIME)
 
 
 def _interval_sum(operator: str, left: Any, right: Any) -> Expr | None:
@@ -111,11 +110,7 @@ def _interval_sum(operator: str, left: Any, right: Any) -> Expr | None:
     if operator not in ("+", "-") or months[0] != months[1]:
         return None
     t = left.type if left.type == right.type else DAY_TIME
-    return Call("interval_add" if operator == "+" else "interval_subtract", (left, right), t)
-
-
-def _given(row: Any, args: list[Any]) -> Expr:
-    raise ExpressionError(f"{row.name} is not written as a function", hint="use + and - with intervals", name=row.name)
+    return Call(operator, (left, right), t)
 
 
 def local_days_and_rest(values: pa.Array, zone: str) -> tuple[np.ndarray, np.ndarray]:
@@ -150,8 +145,21 @@ def plus_months(days: np.ndarray, months: np.ndarray) -> np.ndarray:
     return first + np.minimum(into, first_of_month(here + months + 1) - first - 1)
 
 
-@function("add_interval_months", _given, monotone=True)
-def add_interval_months(settings: Settings, moment: Datum, months: Datum) -> Datum:
+def is_moment(t: pa.DataType) -> bool:
+    return pa.types.is_date(t) or pa.types.is_timestamp(t)
+
+
+def moved(settings: Settings, moment: Datum, amount: Datum) -> Datum:
+    """A moment plus an interval of months (int32) or of time (duration)."""
+    return (_plus_months if pa.types.is_int32(amount.type) else _plus_time)(settings, moment, amount)
+
+
+def multiplied(span: Datum, times: Datum) -> Datum:
+    """A duration so many times."""
+    return pc.multiply_checked(span.cast(pa.int64()), times).cast(span.type)
+
+
+def _plus_months(settings: Settings, moment: Datum, months: Datum) -> Datum:
     a, b = broadcast(moment, settings.length), broadcast(months, settings.length)
     valid = valid_mask(a) & valid_mask(b)
     days, rest = local_days_and_rest(a, settings.time_zone)
@@ -159,8 +167,7 @@ def add_interval_months(settings: Settings, moment: Datum, months: Datum) -> Dat
     return from_local(moved, rest, a.type, settings.time_zone, valid)
 
 
-@function("add_interval", _given, monotone=True)
-def add_interval(settings: Settings, moment: Datum, span: Datum) -> Datum:
+def _plus_time(settings: Settings, moment: Datum, span: Datum) -> Datum:
     """Whole days move the local calendar, the rest of the interval moves the instant."""
     if not pa.types.is_date(moment.type) and (moment.type.tz is None or settings.time_zone == "UTC"):
         return pc.add_checked(moment, span)
@@ -175,8 +182,8 @@ def add_interval(settings: Settings, moment: Datum, span: Datum) -> Datum:
     return pc.add_checked(moved, from_numpy(micros - whole_days * DAY_MICROS, pa.duration("us"), valid))
 
 
-@function("subtract_times", _given)
-def subtract_times(settings: Settings, left: Datum, right: Datum) -> Datum:
+def times_apart(settings: Settings, left: Datum, right: Datum) -> Datum:
+    """The interval between two moments: what the clocks of the zone show differs by so much."""
     if pa.types.is_date(left.type):
         days = pc.subtract(left.cast(pa.int32()).cast(pa.int64()), right.cast(pa.int32()).cast(pa.int64()))
         return pc.multiply_checked(days, _long(DAY_MICROS)).cast(pa.duration("us"))
@@ -191,20 +198,3 @@ def subtract_times(settings: Settings, left: Datum, right: Datum) -> Datum:
 
 def _long(value: int) -> pa.Scalar:
     return from_numpy(np.array([value]), pa.int64())[0]
-
-
-@function("interval_add", _given)
-def interval_add(settings: Settings, left: Datum, right: Datum) -> Datum:
-    return pc.add_checked(left, right)
-
-
-@function("interval_subtract", _given)
-def interval_subtract(settings: Settings, left: Datum, right: Datum) -> Datum:
-    return pc.subtract_checked(left, right)
-
-
-@function("interval_multiply", _given)
-def interval_multiply(settings: Settings, span: Datum, times: Datum) -> Datum:
-    t = settings.arrow_type
-    whole = pa.int32() if pa.types.is_int32(t) else pa.int64()
-    return pc.multiply_checked(span.cast(whole), times.cast(whole)).cast(t)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from deltalite.exceptions import ExpressionError
-from deltalite.expr.coerce import converted, decimal, is_decimal, is_integral
+from deltalite.expr.coerce import converted, decimal, implicit_type, is_decimal, is_integral
 from deltalite.expr.decimals import divided_half_up, from_unscaled, rescaled, unscaled, widened
 from deltalite.expr.functions.registry import Function, Settings, add, build, constant, function, wrong_arguments
 from deltalite.expr.vectors import Datum, broadcast, from_numpy, numpy_values, valid_mask
@@ -53,14 +53,16 @@ for _name, _compute in {"power pow": np.power, "atan2": np.arctan2, "hypot": np.
 
 def _log_rule(row: Function, args: list[Any]) -> Expr:
     """``log(x)`` is natural, ``log(base, x)`` is not."""
-    return build("ln", *args) if len(args) == 1 else build("log_base", *args)
+    if len(args) == 1:
+        return build("ln", *args)
+    types = [implicit_type(a.type, "double") for a in args]
+    if len(args) != 2 or None in types:
+        raise wrong_arguments(row, args, "types")
+    return Call("log", tuple(converted(a, DOUBLE) for a in args), DOUBLE)
 
 
-add("log", _log_rule, None)
-
-
-@function("log_base", "double, double -> double", strict=False, safe=True)
-def log_base(settings: Settings, base: Datum, value: Datum) -> Datum:
+@function("log", _log_rule, strict=False, safe=True)
+def log(settings: Settings, base: Datum, value: Datum) -> Datum:
     compute = _doubles(lambda b, x: np.log(x) / np.log(b), lambda b, x: (b <= 0) | (x <= 0))
     return compute(settings, base, value)
 

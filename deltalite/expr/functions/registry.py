@@ -43,7 +43,8 @@ TypeRule = Callable[["Function", list[Any]], Expr]
 class Function:
     """One row of the table.
 
-    :param monotone: the result never falls when the first argument rises and the others are constants.
+    :param monotone: arguments in which it is monotone: the result never falls as one of these rises, the other
+        arguments being constants.
     :param strict: the result is null exactly when an argument is.
     :param safe: no value of the arguments makes it fail.
     """
@@ -51,7 +52,7 @@ class Function:
     name: str
     rule: TypeRule
     evaluate: Evaluate | None
-    monotone: bool = False
+    monotone: tuple[int, ...] = ()
     strict: bool = True
     safe: bool = False
     usage: str = ""
@@ -64,7 +65,7 @@ _WORD = re.compile(r"[\w.]+|->|[|,\[\]]")
 
 
 def function(
-    names: str, signature: str | TypeRule, *, monotone: bool = False, strict: bool = True, safe: bool = False
+    names: str, signature: str | TypeRule, *, monotone: tuple[int, ...] = (), strict: bool = True, safe: bool = False
 ) -> Callable[[Evaluate], Evaluate]:
     """Register a function under its name and its aliases, separated by spaces."""
 
@@ -75,7 +76,7 @@ def function(
     return register
 
 
-def add(names: str, signature: str | TypeRule, evaluate: Evaluate | None, **flags: bool) -> None:
+def add(names: str, signature: str | TypeRule, evaluate: Evaluate | None, **flags: Any) -> None:
     first = names.split()[0]
     if isinstance(signature, str):
         rule, usage = _signature_rule(signature), f"{first}({signature})"

@@ -148,7 +148,7 @@ def substring(settings: Settings, text: Datum, start: Datum, count: Datum | None
     return _slow_substring(settings, text, start, *(() if count is None else (count,)))
 
 
-@function("left", "string, int -> string", monotone=True, safe=True)
+@function("left", "string, int -> string", monotone=(0,), safe=True)
 def left(settings: Settings, text: Datum, count: Datum) -> Datum:
     if is_scalar(count) and count.is_valid and count.as_py() > 0:
         return pc.utf8_slice_codeunits(text, 0, count.as_py())

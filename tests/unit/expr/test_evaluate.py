@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.arrow import evaluate, true_mask
 from deltalite.expr.bind import bind, bind_predicate
+from deltalite.expr.sql import to_sql
 from deltalite.expr.vectors import arrow_type
 from deltalite.model.expr import Call, Case, Column, call, lit
 from deltalite.model.types import Field, Schema
 
-from .strategies import ModelError, batch_of, conditions, model, same, scalar_of, values
+from .strategies import SCHEMA, ModelError, batch_of, conditions, model, same, scalar_of, values
 
 FAST = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 SMALL = Schema(
@@ -229,6 +230,13 @@ def test_maps_and_arrays_of_sliced_batches():
         assert evaluate(bind("array_position(l, 3)", schema), part).to_pylist() == expect([0, 3, None, 0])
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(conditions())
+def test_the_text_of_a_bound_expression_binds_to_itself(expr):
+    bound = bind(expr, SCHEMA)
+    assert to_sql(bind(to_sql(bound), SCHEMA)) == to_sql(bound)
+
+
 def test_bound_expressions_travel_to_workers():
     bound = bind_predicate("a > 1 and s like 'x%' and cast(a as string) in ('1', '2')", LAZY)
     assert pickle.loads(pickle.dumps(bound)) == bound
@@ -240,6 +248,7 @@ def test_evaluation_does_not_import_pandas():
     code = """
 import sys
 from deltalite.expr.bind import bind, bind_predicate
+from deltalite.expr.sql import to_sql
 from deltalite.expr.arrow import evaluate, true_mask
 from deltalite.expr.prune import keep_mask, ColumnStats
 from deltalite.expr.parse import parse_schema

@@ -260,7 +260,7 @@ def test_fields_and_truncation_are_those_of_datetime(moment):
         "dayofweek(t)": iso[2] % 7 + 1,
         "dayofyear(t)": moment.timetuple().tm_yday,
         "weekofyear(t)": iso[1],
-        "yearofweek(t)": iso[0],
+        "extract(yearofweek from t)": iso[0],
         "cast(t as date)": moment.date(),
         "cast(cast(t as string) as timestamp_ntz)": moment,
         "date_format(t, 'yyyy-MM-dd HH:mm:ss.SSSSSS')": moment.isoformat(" ", "microseconds"),

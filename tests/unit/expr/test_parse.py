@@ -104,6 +104,8 @@ UTC = dt.timezone.utc
         ("position('x' in a)", call("position", "x", a)),
         ("trim(leading 'x' from a)", call("ltrim", "x", a)),
         ("timestampadd(HOUR, 1, a)", call("timestampadd", "hour", 1, a)),
+        ("date_add(day, 1)", call("date_add", col("day"), 1)),
+        ("datediff(d, day)", call("datediff", col("d"), col("day"))),
         ("date '2020-01-02'", lit(dt.date(2020, 1, 2))),
         ("timestamp '2020-01-02 03:04:05+01:00'", lit(dt.datetime(2020, 1, 2, 2, 4, 5, tzinfo=UTC))),
         ("timestamp '2020-01-02'", Cast(lit("2020-01-02"), PrimitiveType("timestamp"))),
