@@ -77,7 +77,7 @@ def position(parser: Parser) -> Expr:
 
 
 def timestamp_unit(parser: Parser, function: str) -> Expr:
-    """``timestampadd(DAY, 1, t)``: with three arguments the first is a unit as a bare word, which may also be a name."""
+    """``timestampadd(DAY, 1, t)``: of three arguments the first is a unit, a bare word that could also be a name."""
     args = parser.arguments()
     first = args[0]
     if len(args) == 3 and isinstance(first, Column) and len(first.path) == 1 and first.path[0].upper() in UNITS:

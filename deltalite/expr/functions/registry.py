@@ -15,6 +15,7 @@ from typing import Any
 
 from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import common_of, converted, implicit_type
+from deltalite.expr.functions.usage import USAGE
 from deltalite.expr.vectors import Datum, arrow_type
 from deltalite.model.expr import Call, Expr, ExprType, Literal, type_name
 from deltalite.model.types import ArrayType, PrimitiveType
@@ -47,6 +48,7 @@ class Function:
         arguments being constants.
     :param strict: the result is null exactly when an argument is.
     :param safe: no value of the arguments makes it fail.
+    :param usage: how it is called, for people.
     """
 
     name: str
@@ -79,9 +81,9 @@ def function(
 def add(names: str, signature: str | TypeRule, evaluate: Evaluate | None, **flags: Any) -> None:
     first = names.split()[0]
     if isinstance(signature, str):
-        rule, usage = _signature_rule(signature), f"{first}({signature})"
+        rule, usage = _signature_rule(signature), _signature_usage(first, signature)
     else:
-        rule, usage = signature, first
+        rule, usage = signature, USAGE.get(first, first)
     row = Function(first, rule, evaluate, usage=usage, **flags)
     for name in names.split():
         FUNCTIONS[name] = row
@@ -130,6 +132,11 @@ _AGGREGATES = frozenset(
     ]
 )
 _CHANGING = frozenset(["rand", "random", "randn", "uuid", "monotonically_increasing_id", "input_file_name"])
+
+
+def _signature_usage(name: str, signature: str) -> str:
+    calls = [alternative.split("->") for alternative in signature.split("|")]
+    return "; ".join(f"{name}({args.strip().replace('...', ', ...')}) -> {result.strip()}" for args, result in calls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,13 @@ def test_functions_over_rows_with_nulls():
         assert evaluate(bind(text, schema), batch).to_pylist() == expected, text
 
 
+def test_every_function_says_how_it_is_called():
+    assert [row.name for name, row in FUNCTIONS.items() if name[0].isalpha() and " -> " not in row.usage
+            and name not in ("and", "or", "not", "in", "between")] == []  # fmt: skip
+    with pytest.raises(ExpressionError, match=r"usage: lpad\(string, int\[, string\]\) -> string"):
+        value_of("lpad('a')")
+
+
 def test_aliases_are_one_function():
     assert lookup("ucase") is lookup("upper")
     assert lookup("char_length").name == "length"
