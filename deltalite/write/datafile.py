@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deltalite.model.actions import AddFile
 from deltalite.model.paths import encode_path
 from deltalite.write import stats
-from deltalite.write.footer import MAGIC, merged_footer
+from deltalite.write.footer import MAGIC, file_end
 from deltalite.write.layout import Layout
 from deltalite.write.rowgroup import RowGroup
 
@@ -31,7 +31,6 @@ class DataFile:
         self._output = store.open_output(path)
         self._starts: list[int] = []
         self._footers: list[bytes] = []
-        self._only: RowGroup | None = None
         self._stats: list[stats.LeafStats] | None = None
         self._rows = 0
         self.size = 0
@@ -39,7 +38,6 @@ class DataFile:
 
     def append(self, group: RowGroup) -> None:
         """Add a row group."""
-        self._only = None if self._starts else group
         self._starts.append(self.size or len(MAGIC))
         self._footers.append(group.footer)
         self._write(group.data[len(MAGIC) if self.size else 0 : group.footer_at])
@@ -48,10 +46,7 @@ class DataFile:
 
     def finish(self) -> AddFile:
         """Write the footer, make the file visible and describe it."""
-        if self._only is not None:
-            self._write(self._only.data[self._only.footer_at :])
-        else:
-            self._write(merged_footer(self._footers, self._starts))
+        self._write(file_end(self._footers, self._starts))
         text = stats.to_json(self._layout.stats, self._stats or (), self._rows, self._layout.spec.stats_prefix)
         self._output.close()
         return AddFile(

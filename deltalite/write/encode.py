@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("deltalite.write")
 
 MAX_WORKERS = 4
-OPEN_FILES_LOCAL, OPEN_FILES_REMOTE = 32, 8
-IN_FLIGHT_BYTES = 64 * MIB
+OPEN_FILES_LOCAL, OPEN_FILES_REMOTE = 128, 8
+IN_FLIGHT_BYTES = 48 * MIB
 
 
 class _Task:

@@ -36,12 +36,17 @@ def footer_start(file: memoryview) -> int:
     return len(file) - 8 - int.from_bytes(file[-8:-4], "little")
 
 
-def merged_footer(footers: Sequence[bytes], starts: Sequence[int]) -> bytes:
-    """The end of a file, from its footer on.
+def file_end(footers: Sequence[bytes], starts: Sequence[int]) -> bytes:
+    """The end of a file of these row groups, from its footer on. With a single one, it is the end of its own file.
 
     :param footers: the Thrift footers of files with one row group each and the same schema.
     :param starts: where the row group of each begins in the new file; it began after the magic in its own.
     """
+    footer = footers[0] if len(footers) == 1 else _merged(footers, starts)
+    return footer + len(footer).to_bytes(4, "little") + MAGIC
+
+
+def _merged(footers: Sequence[bytes], starts: Sequence[int]) -> bytes:
     result = _Reader(footers[0]).struct()
     groups = []
     rows = 0
@@ -55,7 +60,7 @@ def merged_footer(footers: Sequence[bytes], starts: Sequence[int]) -> bytes:
     result[_FILE_GROUPS] = (_LIST, _List(_STRUCT, groups))
     out = bytearray()
     _write_struct(out, result)
-    return bytes(out) + len(out).to_bytes(4, "little") + MAGIC
+    return bytes(out)
 
 
 def _shift_group(group: Struct, distance: int, ordinal: int) -> None:
