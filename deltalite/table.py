@@ -145,9 +145,9 @@ class DeltaTable:
         return dict(self._snapshot.config.configuration)
 
     @property
-    def table_config(self) -> inspect.TableConfiguration:
-        """The settings that deltalake's ``table_config`` shows."""
-        return inspect.table_configuration(self._snapshot)
+    def table_config(self) -> inspect.DeltaTableConfig:
+        """What deltalake reports of the constructor's options; none of them has an effect here."""
+        return inspect.DeltaTableConfig()
 
     def detail(self) -> dict[str, Any]:
         """What DESCRIBE DETAIL shows: place, size, files, rows, protocol, properties."""

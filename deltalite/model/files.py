@@ -225,7 +225,7 @@ class _State:
 
     def _joined(self, below: pa.ChunkedArray, above: pa.ChunkedArray | None) -> pa.ChunkedArray:
         live = self._base_live()
-        if live is not None:
+        if live is not None and len(below):  # older pyarrows abort when they filter a map column without chunks
             below = below.filter(live)
         return below if above is None else pa.chunked_array([*below.chunks, *above.chunks], below.type)
 

@@ -103,7 +103,7 @@ def _column_list(text: str) -> tuple[str, ...]:
 
 
 APPEND_ONLY = Property("delta.appendOnly", boolean, False, "Refuse every commit that deletes or changes rows.")
-CHECKPOINT_INTERVAL = Property("delta.checkpointInterval", _positive, 10, "Commits between two checkpoints.")
+CHECKPOINT_INTERVAL = Property("delta.checkpointInterval", _positive, 100, "Commits between two checkpoints.")
 CHECKPOINT_POLICY = Property("delta.checkpointPolicy", _choice("classic", "v2"), "classic", "Kind of checkpoints.")
 STATS_AS_JSON = Property("delta.checkpoint.writeStatsAsJson", boolean, True, "Statistics as JSON in checkpoints.")
 STATS_AS_STRUCT = Property(

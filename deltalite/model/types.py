@@ -16,10 +16,9 @@ from deltalite.exceptions import InvalidArgumentError, InvalidTableError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PRIMITIVES = frozenset(
-    ("string", "long", "integer", "short", "byte", "float", "double", "boolean", "binary")
-    + ("date", "timestamp", "timestamp_ntz", "void", "variant")
-)
+_NUMBERS = ("long", "integer", "short", "byte", "float", "double")
+_OTHERS = ("string", "boolean", "binary", "date", "timestamp", "timestamp_ntz", "void", "variant")
+PRIMITIVES = frozenset((*_NUMBERS, *_OTHERS))
 _ALIASES = {"null": "void", "int": "integer", "bigint": "long", "smallint": "short", "tinyint": "byte"}
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(-?\d+)\s*\)")
 _TEXT = re.compile(r"(?:string collate .+|(?:var)?char\(\s*\d+\s*\))", re.IGNORECASE)

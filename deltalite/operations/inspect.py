@@ -7,7 +7,7 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,6 @@ from deltalite.expr.convert import to_expr
 from deltalite.model.arrow import mask_array
 from deltalite.model.expr import BoundExpr
 from deltalite.model.paths import is_absolute, relative_path
-from deltalite.model.properties import APPEND_ONLY, CHECKPOINT_INTERVAL, DELETED_FILE_RETENTION, LOG_RETENTION
 from deltalite.model.snapshot import Snapshot
 from deltalite.scan import matching
 from deltalite.scan import plan as planning
@@ -46,14 +45,12 @@ class ProtocolVersions:
     reader_features: list[str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class TableConfiguration:
-    """The settings that deltalake's ``table_config`` shows; times in milliseconds."""
+class DeltaTableConfig(NamedTuple):
+    """The constructor's options of a handle, as deltalake's ``table_config`` reports them; they have no effect here."""
 
-    append_only: bool
-    checkpoint_interval: int
-    log_retention_ms: int
-    deleted_file_retention_ms: int
+    without_files: bool = False
+    log_buffer_size: int = 8
+    skip_stats: bool = False
 
 
 def utc(millis: int) -> dt.datetime:
@@ -71,13 +68,6 @@ def protocol(snapshot: Snapshot) -> ProtocolVersions:
     p = snapshot.config.protocol
     listed = [None if names is None else list(names) for names in (p.writer_features, p.reader_features)]
     return ProtocolVersions(p.min_reader_version, p.min_writer_version, *listed)
-
-
-def table_configuration(snapshot: Snapshot) -> TableConfiguration:
-    get = snapshot.config.get
-    return TableConfiguration(
-        get(APPEND_ONLY), get(CHECKPOINT_INTERVAL), get(LOG_RETENTION), get(DELETED_FILE_RETENTION)
-    )
 
 
 def totals(snapshot: Snapshot) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def at(store: Store, version: Any = None, timestamp: Any = None, clamp: bool = F
         if version < 0:
             available = read.version_range(store)
             raise VersionNotFoundError(
-                f"version {version} is not available: they count from 0; the table has {available[0]} to {available[1]}",
+                f"version {version} is not available: the table has {available[0]} to {available[1]}",
                 available=available,
                 version=version,
             )

@@ -39,7 +39,8 @@ def rows(table: DeltaTable) -> Counter[Any]:
 
 def test_a_life_on_s3(server: S3Server, place: str) -> None:
     options = server.storage_options
-    write_deltalake(place, ROWS, partition_by="part", storage_options=options)
+    interval = {"delta.checkpointInterval": "10"}
+    write_deltalake(place, ROWS, partition_by="part", storage_options=options, configuration=interval)
     table = DeltaTable(place, storage_options=options)
     for _ in range(11):
         table.append(ROWS)
@@ -54,7 +55,7 @@ def test_a_life_on_s3(server: S3Server, place: str) -> None:
 def test_requests_are_few(server: S3Server, place: str) -> None:
     """Open at a checkpoint: one list and two reads. Append on an open handle: one data file, one commit."""
     store = CountingStore(open_store(place, server.storage_options))
-    write_deltalake(store, ROWS)
+    write_deltalake(store, ROWS, configuration={"delta.checkpointInterval": "10"})
     for _ in range(10):
         write_deltalake(store, ROWS, mode="append")
     assert DeltaTable(store).detail()["checkpoint_version"] == 10
