@@ -13,8 +13,11 @@ import pyarrow.compute as pc
 
 from deltalite.expr.decimals import plain_text, unscaled
 from deltalite.expr.time_zones import DAY, SECOND, to_local
-from deltalite.expr.vectors import numpy_values, valid_mask
-from deltalite.model.arrow import array
+from deltalite.expr.vectors import from_numpy, numpy_values, valid_mask
+from deltalite.model.arrow import array, scalar
+
+_EMPTY, _POINT, _PLUS = (scalar(text, pa.string()) for text in ("", ".0", "+"))
+_LAST_PLAIN_DAY = 2_932_896  # 9999-12-31
 
 
 def plain(value: pa.Scalar) -> str:
@@ -48,10 +51,18 @@ def java_double(value: float, single: bool = False) -> str:
 
 
 def _floats(values: pa.Array, time_zone: str) -> pa.Array:
+    """Arrow writes the same digits; where it writes them plainly too, only a ``.0`` may be missing."""
+    size = np.abs(numpy_values(values))
+    plain = (size >= 1e-3) & (size < 1e7)
+    texts = pc.cast(values, pa.string())
+    texts = pc.if_else(pc.match_substring(texts, "."), texts, pc.binary_join_element_wise(texts, _POINT, _EMPTY))
+    if plain.all():
+        return texts
     single = pa.types.is_float32(values.type)
-    distinct = pc.unique(values.drop_null())
-    texts = array([java_double(v, single) for v in numpy_values(distinct).tolist()], pa.string())
-    return texts.take(pc.index_in(values, distinct))
+    odd = values.filter(from_numpy(~plain, pa.bool_()))
+    distinct = pc.unique(odd.drop_null())
+    written = array([java_double(v, single) for v in numpy_values(distinct).tolist()], pa.string())
+    return pc.replace_with_mask(texts, from_numpy(~plain, pa.bool_()), written.take(pc.index_in(odd, distinct)))
 
 
 def _decimals(values: pa.Array, time_zone: str) -> pa.Array:
@@ -60,14 +71,9 @@ def _decimals(values: pa.Array, time_zone: str) -> pa.Array:
     return array([plain_text(v, scale) if ok else None for v, ok in zip(numbers, valid, strict=True)], pa.string())
 
 
-def date_texts(days: np.ndarray) -> np.ndarray:
-    """``2026-01-31``; years beyond 9999 with a plus sign."""
-    texts = np.datetime_as_string(days.astype("datetime64[D]")).astype(object)
-    return np.where(days > 2932896, "+" + texts, texts)
-
-
 def _dates(values: pa.Array, time_zone: str) -> pa.Array:
-    return _texts(date_texts(numpy_values(values).astype(np.int64)), values)
+    """``2026-01-31``; years beyond 9999 carry a plus sign."""
+    return _signed(pc.cast(values, pa.string()), numpy_values(values).astype(np.int64), values)
 
 
 def _timestamps(values: pa.Array, time_zone: str) -> pa.Array:
@@ -76,23 +82,21 @@ def _timestamps(values: pa.Array, time_zone: str) -> pa.Array:
 
 def _wall_times(micros: np.ndarray, values: pa.Array) -> pa.Array:
     """``2026-01-31 12:30:00.5``: zeros at the end of the fraction are left out."""
-    days, rest = micros // DAY, micros % DAY
-    texts = date_texts(days) + " " + _clock(rest // SECOND)
-    fraction = rest % SECOND
-    if fraction.any():
-        tail = np.char.rstrip(np.char.zfill(fraction.astype(str), 6), "0").astype(object)
-        texts = np.where(fraction > 0, texts + "." + tail, texts)
-    return _texts(texts, values)
+    valid = valid_mask(values)
+    texts = pc.cast(from_numpy(micros, pa.timestamp("us"), valid), pa.string())
+    texts = pc.replace_substring_regex(texts, r"\.000000$", "") if not (micros[valid] % SECOND).any() else _short(texts)
+    return _signed(texts, micros // DAY, values)
 
 
-def _clock(seconds: np.ndarray) -> np.ndarray:
-    return np.array([s[11:19] for s in np.datetime_as_string(seconds.astype("datetime64[s]"))], dtype=object)
+def _short(texts: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(texts, r"(?:\.0*|(\.\d*[1-9])0*)$", r"\1")
 
 
-def _texts(texts: np.ndarray, values: pa.Array) -> pa.Array:
-    if not values.null_count:
-        return array(texts.tolist(), pa.string())
-    return array([t if ok else None for t, ok in zip(texts.tolist(), valid_mask(values), strict=True)], pa.string())
+def _signed(texts: pa.Array, days: np.ndarray, values: pa.Array) -> pa.Array:
+    far = (days > _LAST_PLAIN_DAY) & valid_mask(values)
+    if not far.any():
+        return texts
+    return pc.if_else(from_numpy(far, pa.bool_()), pc.binary_join_element_wise(_PLUS, texts, _EMPTY), texts)
 
 
 def _plain_cast(values: pa.Array, time_zone: str) -> pa.Array:

@@ -157,7 +157,9 @@ _decimal_plus, _decimal_minus = decimal_sum(1), decimal_sum(-1)
 
 def _float_quotient(settings: Settings, left: Datum, right: Datum) -> Datum:
     a, b, valid = pair(settings, left, right)
-    return from_numpy(numpy_values(a) / nonzero(numpy_values(b), valid), settings.arrow_type, valid)
+    with np.errstate(all="ignore"):
+        quotient = numpy_values(a) / nonzero(numpy_values(b), valid)
+    return from_numpy(quotient, settings.arrow_type, valid)
 
 
 def _integer_quotient(settings: Settings, left: Datum, right: Datum) -> Datum:

@@ -153,8 +153,8 @@ def _round(divide: Callable[[np.ndarray, int], np.ndarray], text_mode: str) -> A
         values, digits = broadcast(value, settings.length), places.as_py()
         valid = valid_mask(values)
         if pa.types.is_floating(values.type):
-            numbers = [_round_double(v, digits, text_mode) for v in numpy_values(values).astype(np.float64).tolist()]
-            return from_numpy(np.array(numbers), settings.arrow_type, valid)
+            return from_numpy(_round_doubles(numpy_values(values).astype(np.float64), digits, text_mode),
+                              settings.arrow_type, valid)  # fmt: skip
         if pa.types.is_decimal(values.type):
             numbers = unscaled(values, 39)
             if digits < values.type.scale:
@@ -181,6 +181,17 @@ def _within(numbers: np.ndarray, settings: Settings, valid: np.ndarray) -> pa.Ar
     if (valid & ((numbers >= 2**bits) | (numbers < -(2**bits))).astype(bool)).any():
         raise ExpressionError(f"the rounded value does not fit into {type_name(settings.type)}")
     return from_numpy(np.where(valid, numbers, 0).astype(np.int64), t, valid)
+
+
+def _round_doubles(numbers: np.ndarray, places: int, mode: str) -> np.ndarray:
+    """Where the digits are clearly not at a half, doubles tell the same as decimals do."""
+    power = 10.0 ** max(places, 0)
+    with np.errstate(all="ignore"):
+        scaled = np.abs(numbers) * power
+        clear = (scaled < 1e9) & (np.abs(scaled - np.floor(scaled) - 0.5) > 1e-6) & (0 <= places <= 9)
+        found = np.copysign(np.floor(scaled + 0.5) / power, numbers)
+    found[~clear] = [_round_double(v, places, mode) for v in numbers[~clear].tolist()]
+    return found
 
 
 def _round_double(value: float, places: int, mode: str) -> float:

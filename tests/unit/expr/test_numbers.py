@@ -175,6 +175,51 @@ def test_the_text_of_a_double_reads_back(value):
 
 
 @QUIET
+@given(
+    st.floats()
+    | st.integers(-(10**7), 10**7).map(lambda v: v / 1000)
+    | st.integers(-(10**6), 10**6).map(lambda v: v / 8),
+    st.integers(-4, 12),
+)
+def test_a_double_is_rounded_by_the_digits_it_prints(value, places):
+    for function, mode in (("round", ROUND_HALF_UP), ("bround", ROUND_HALF_EVEN)):
+        found = run(f"{function}(f, {places})", {"f": "double"}, {"f": value})[0]
+        if not math.isfinite(value):
+            assert str(found) == str(value)
+            continue
+        with localcontext() as context:
+            context.prec = 800
+            want = float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-places), rounding=mode))
+        assert found == want
+
+
+@QUIET
+@given(st.lists(st.none() | st.floats(width=32) | st.floats(0.001, 1e8), min_size=1), st.booleans())
+def test_the_text_of_many_doubles_is_the_text_of_each(values, single):
+    t = pa.float32() if single else pa.float64()
+    column = array([None if v is None else np.float32(v) if single else v for v in values], t)
+    schema = Schema([Field("f", "float" if single else "double")])
+    found = evaluate(bind("cast(f as string)", schema), pa.RecordBatch.from_arrays([column], schema=schema.to_arrow()))
+    assert found.to_pylist() == [None if v is None else java_double(v, single) for v in column.to_pylist()]
+
+
+@QUIET
+@given(st.lists(st.none() | st.datetimes() | st.datetimes().map(lambda v: v.replace(microsecond=0)), min_size=1))
+def test_the_text_of_times_leaves_out_closing_zeros(values):
+    schema = Schema([Field("t", "timestamp_ntz")])
+    column = array(values, schema.to_arrow().field(0).type)
+    found = evaluate(bind("cast(t as string)", schema), pa.RecordBatch.from_arrays([column], schema=schema.to_arrow()))
+    assert found.to_pylist() == [
+        v
+        if v is None
+        else v.isoformat(" ", "microseconds").rstrip("0").rstrip(".")
+        if v.microsecond
+        else v.isoformat(" ", "seconds")
+        for v in values
+    ]
+
+
+@QUIET
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 6))
 def test_a_double_becomes_a_decimal_by_the_digits_it_prints(value, scale):
     want = rounded(Fraction(Decimal(repr(value))), scale)
@@ -203,6 +248,35 @@ def test_text_becomes_an_integer_only_if_it_is_one(text, name):
         assert found == int(stripped)
     else:
         assert found is None
+
+
+@QUIET
+@given(st.floats(), st.floats())
+def test_arithmetic_of_doubles_is_that_of_the_machine_and_warns_of_nothing(a, b):
+    row, types = {"a": a, "b": b}, {"a": "double", "b": "double"}
+    with np.errstate(all="ignore"):
+        wanted = {
+            "a + b": np.float64(a) + b,
+            "a - b": np.float64(a) - b,
+            "a * b": np.float64(a) * b,
+            "-a": -a,
+            "abs(a)": abs(a),
+        }
+        if b != 0:
+            wanted |= {"a / b": np.float64(a) / b, "a % b": np.fmod(a, b)}
+    for text, want in wanted.items():
+        found = run(text, types, row)[0]
+        assert found == want or (math.isnan(found) and math.isnan(want)), text
+    for text in (
+        "exp(a)", "power(a, b)", "sqrt(a)", "ln(a)", "sin(a)", "hypot(a, b)", "try_cast(a as int)", "cast(a as float)",
+        "hash(a, b)", "ceil(a)", "round(a, 2)", "pmod(a, if(b = 0, 1, b))", "greatest(a, b)", "a in (b, 0)",
+        "try_cast(a as timestamp)",
+    ):  # fmt: skip
+        schema = Schema([Field("a", "double"), Field("b", "double")])
+        evaluate(
+            bind(text, schema),
+            pa.RecordBatch.from_arrays([array([a], pa.float64()), array([b], pa.float64())], names=["a", "b"]),
+        )
 
 
 # time ---------------------------------------------------------------------------------------------------------------
