@@ -59,6 +59,8 @@ def _written(expr: Expr) -> tuple[str, int]:
         return '"' + expr.text.translate(_ESCAPES).replace('"', '\\"') + '"', _PRIMARY
     if isinstance(expr, Literal):
         return literal_sql(expr), _PRIMARY
+    if isinstance(expr, Cast) and isinstance(expr.type, IntervalType):
+        return _written(expr.operand)  # implicit, and back again when the text is bound
     if isinstance(expr, Cast):
         function = "TRY_CAST" if expr.try_ else "CAST"
         return f"{function}({_text(expr.operand, 0)} AS {type_name(expr.type)})", _PRIMARY

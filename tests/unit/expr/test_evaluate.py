@@ -22,7 +22,7 @@ from deltalite.model.types import Field, Schema
 
 from .strategies import SCHEMA, ModelError, batch_of, conditions, model, same, scalar_of, values
 
-FAST = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 SMALL = Schema(
     [Field("i", "integer"), Field("l", "long"), Field("f", "double"), Field("s", "string"), Field("b", "boolean")]
 )
@@ -230,8 +230,8 @@ def test_maps_and_arrays_of_sliced_batches():
         assert evaluate(bind("array_position(l, 3)", schema), part).to_pylist() == expect([0, 3, None, 0])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(conditions())
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(conditions(1))
 def test_the_text_of_a_bound_expression_binds_to_itself(expr):
     bound = bind(expr, SCHEMA)
     assert to_sql(bind(to_sql(bound), SCHEMA)) == to_sql(bound)

@@ -20,7 +20,7 @@ from deltalite.model.types import Field, Schema
 
 from .strategies import NAN, PARTITIONS, SCHEMA, UTC, Files, conditions, files
 
-FAST = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 SLOW = settings(max_examples=6000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
