@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test test-slow lint docs bench clean help
+.PHONY: demo test test-slow test-floor lint docs bench clean help
 
 help:
-	@echo "make demo | test | test-slow | lint | docs | bench | clean"
+	@echo "make demo | test | test-slow | test-floor | lint | docs | bench | clean"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,15 @@ test: $(VENV)/.test
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2 -m slow
 
+# The oldest pyarrow that pyproject.toml allows, without any of the extras.
+$(VENV)-floor/.done: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-floor
+	$(VENV)-floor/bin/python -m pip --disable-pip-version-check -q install -e . pyarrow==18.0.0 pytest hypothesis
+	@touch $@
+
+test-floor: $(VENV)-floor/.done
+	$(VENV)-floor/bin/python -m pytest -q tests/table tests/stateful tests/faults/test_commit.py tests/unit/scan tests/unit/write
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check deltalite tests benchmarks docs
 	$(BIN)/ruff format --check deltalite
@@ -51,4 +60,4 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .demo site build dist
+	rm -rf $(VENV) $(VENV)-floor .demo site build dist
