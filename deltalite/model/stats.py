@@ -24,6 +24,7 @@ from deltalite.model.types import DataType, PrimitiveType, StructType
 Path = tuple[str, ...]
 ROWS, TIGHT, MIN, MAX, NULLS = "numRecords", "tightBounds", "minValues", "maxValues", "nullCount"
 _NO_BOUNDS = ("binary", "variant", "void")
+_LEADING_COUNT = r'^\{"numRecords": ?(?P<n>[0-9]{1,18})[,}]'
 _CHUNK_BYTES = 16 << 20
 _TEXT = pa.string()
 _NOTHING, _EMPTY_OBJECT, _NEWLINE = (array([text], _TEXT)[0] for text in ("", "{}", "\n"))
@@ -67,6 +68,19 @@ def nested_type(leaves: Mapping[Path, pa.DataType]) -> pa.StructType | None:
         heads.setdefault(path[0], {})[path[1:]] = kind
     fields = [pa.field(name, rest.get((), None) or nested_type(rest)) for name, rest in heads.items()]
     return pa.struct(fields) if fields else None
+
+
+def record_counts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """``numRecords`` of every text, null where it does not say. Writers put it first, where it is found at once."""
+    kind = pa.struct([pa.field(ROWS, pa.int64())])
+    parts = []
+    for chunk in texts.chunks:
+        digits = pc.struct_field(pc.extract_regex(chunk, _LEADING_COUNT), [0])
+        if digits.null_count > chunk.null_count:
+            parts += [pc.struct_field(part, [0]) for part in parse_stats(pa.chunked_array([chunk]), kind).chunks]
+        else:
+            parts.append(digits.cast(pa.int64()))
+    return pa.chunked_array(parts, pa.int64())
 
 
 # -- JSON in bulk --------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from deltalite.model.arrow import to_numpy
 from deltalite.model.config import TableConfig
 from deltalite.model.expr import BoundExpr
 from deltalite.model.files import struct_leaf
-from deltalite.model.stats import MAX, MIN, NULLS, ROWS, has_bounds, parse_stats, stats_type
+from deltalite.model.stats import MAX, MIN, NULLS, ROWS, has_bounds, parse_stats, record_counts, stats_type
 from deltalite.scan.stats import LogStats, TableFiles, leaf_columns, partition_values
 
 COUNT_COLUMNS = ("stats", "deletionVector")
@@ -44,8 +44,7 @@ def row_counts(files: pa.Table) -> np.ndarray:
 
     :param files: the columns ``COUNT_COLUMNS`` of the log.
     """
-    kind = pa.struct([pa.field(ROWS, pa.int64())])
-    counts = struct_leaf(parse_stats(files.column("stats"), kind), (ROWS,))
+    counts = record_counts(files.column("stats"))
     rows = np.where(_valid(counts), to_numpy(counts), -1)
     deleted = struct_leaf(files.column("deletionVector"), ("cardinality",))
     gone = np.where(_valid(deleted), to_numpy(deleted), 0)

@@ -14,6 +14,7 @@ from deltalite.scan.columns import Columns, Leaf, MatchedColumn, Matcher, file_n
 from deltalite.storage import Store
 
 _BATCH_BYTES = 64 << 20
+_DICTIONARY_BYTES = 4  # encoded bytes per value, below which a column repeats itself
 
 
 class RowGroup(NamedTuple):
@@ -110,11 +111,29 @@ def _open(store: Store, path: str, size: int | None) -> pq.ParquetFile:
         "pre_buffer": not store.is_local,
     }
     try:
-        return pq.ParquetFile(store.open_input(path, size=size), **options)
+        source = store.open_input(path, size=size)
+        file = pq.ParquetFile(source, **options)
     except pa.ArrowInvalid:
         if store.is_local or size is None:
             raise
-        return pq.ParquetFile(store.open_input(path), **options)  # not every writer logs the size faithfully
+        source = store.open_input(path)  # not every writer logs the size faithfully
+        file = pq.ParquetFile(source, **options)
+    names = _repetitive(file)
+    return pq.ParquetFile(source, metadata=file.metadata, read_dictionary=names, **options) if names else file
+
+
+def _repetitive(file: pq.ParquetFile) -> list[str]:
+    """Text columns of few distinct values: to decode their dictionary afterwards is cheaper than value by value."""
+    metadata, found = file.metadata, []
+    groups = [metadata.row_group(index) for index in range(min(metadata.num_row_groups, 2))]
+    rows = sum(group.num_rows for group in groups)
+    for leaf in range(metadata.num_columns):
+        if file.schema.column(leaf).physical_type == "BYTE_ARRAY" and groups:
+            chunks = [group.column(leaf) for group in groups]
+            size = sum(chunk.total_uncompressed_size for chunk in chunks)
+            if size < _DICTIONARY_BYTES * rows and all(chunk.has_dictionary_page for chunk in chunks):
+                found.append(chunks[0].path_in_schema)
+    return found
 
 
 @contextmanager
