@@ -46,9 +46,7 @@ _OTHERS = {
         configuration=TEXT_MAP,
         createdTime=_LONG,
     ),
-    "protocol": _struct(
-        minReaderVersion=_INT, minWriterVersion=_INT, readerFeatures=_TEXTS, writerFeatures=_TEXTS
-    ),
+    "protocol": _struct(minReaderVersion=_INT, minWriterVersion=_INT, readerFeatures=_TEXTS, writerFeatures=_TEXTS),
     "domainMetadata": _struct(domain=_TEXT, configuration=_TEXT, removed=pa.bool_()),
 }
 _REMOVE = pa.struct(list(REMOVE_SCHEMA))

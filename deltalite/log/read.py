@@ -21,7 +21,7 @@ from deltalite.log.segment import LogNames, LogSegment
 from deltalite.log.state import LogState
 from deltalite.model.commit import Commit
 from deltalite.model.files import FileSet
-from deltalite.model.paths import LAST_CHECKPOINT, LOG, commit_file, parse_log_name
+from deltalite.model.paths import LAST_CHECKPOINT, LOG, checkpoint_file, commit_file, crc_file, parse_log_name
 from deltalite.model.snapshot import CommitMark, LazyMapping, Snapshot, Totals
 from deltalite.storage.base import FileMeta, Store
 
@@ -29,6 +29,7 @@ logger = logging.getLogger("deltalite.log")
 
 _FAR_BEHIND = 50
 """From how many new commits on a newer checkpoint is the cheaper way to the newest version."""
+_BEYOND_A_GAP = (1, 2, 3, 4, 8, 16, 32, 64)
 
 
 def is_table(store: Store) -> bool:
@@ -96,7 +97,7 @@ def update(store: Store, snapshot: Snapshot) -> Snapshot:
 
     :raises: as :func:`read_snapshot`.
     """
-    names = segment.sort_out(store.list_from(LOG, f"{LOG}{snapshot.version:020d}"))
+    names = _names_from(store, snapshot.version)
     mark = _recognise(store, snapshot, names)
     newer = sorted(v for v in names.commits if v > snapshot.version)
     gap = newer != list(range(snapshot.version + 1, snapshot.version + 1 + len(newer)))
@@ -160,7 +161,7 @@ def _segment(store: Store, version: int | None) -> LogSegment:
     """The files of a version; older ones are left out where a hint leads to a checkpoint."""
     hint = _hint(store)
     if hint is not None and (version is None or hint <= version):
-        names = segment.sort_out(_upto(store.list_from(LOG, f"{LOG}{hint:020d}"), version))
+        names = _names_from(store, hint, version)
         if any(c.version == hint for c in names.checkpoints):
             found = segment.build(names, version, complete=False)
             if found is not None:
@@ -193,11 +194,33 @@ def _whole_segment(store: Store, version: int | None) -> LogSegment:
 def _newest_names(store: Store) -> LogNames:
     """The names from the hinted checkpoint on, or all of them."""
     hint = _hint(store)
-    if hint is not None:
-        names = segment.sort_out(store.list_from(LOG, f"{LOG}{hint:020d}"))
-        if names.latest >= 0:
-            return names
-    return _all_names(store)
+    names = _names_from(store, hint) if hint is not None else None
+    return names if names is not None and names.latest >= 0 else _all_names(store)
+
+
+def _names_from(store: Store, start: int, upto: int | None = None) -> LogNames:
+    """The names of the versions ``start`` to ``upto`` (the newest by default)."""
+    probed = _probe(store, start) if store.is_local and upto is None else None
+    if probed is not None:
+        return probed
+    return segment.sort_out(_upto(store.list_from(LOG, f"{LOG}{start:020d}"), upto))
+
+
+def _probe(store: Store, start: int) -> LogNames | None:
+    """The same on a disk, without listing a log of thousands of names: a file is looked for version by version.
+
+    ``None`` where only a listing can tell: many versions, a gap, a checkpoint under a name that cannot be guessed.
+    """
+    files: list[FileMeta] = []
+    while (file := store.head(commit_file(start + len(files)))) is not None:
+        files.append(file)
+        if len(files) > _FAR_BEHIND:
+            return None
+    missing = start + len(files)
+    if not files or any(store.head(commit_file(missing + ahead)) is not None for ahead in _BEYOND_A_GAP):
+        return None
+    others = (store.head(checkpoint_file(start)), store.head(crc_file(missing - 1)))
+    return segment.sort_out([*files, *(file for file in others if file is not None)])
 
 
 def _all_names(store: Store, version: int | None = None) -> LogNames:

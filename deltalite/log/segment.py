@@ -82,6 +82,9 @@ class LogNames:
         return min(bases, default=self.latest)
 
 
+_PLAIN = {".json": "commit", ".crc": "crc"}
+
+
 def sort_out(listing: Iterable[FileMeta]) -> LogNames:
     """The files of a listing by kind: whole checkpoints newest first, incomplete ones left out (trap 51)."""
     commits: dict[int, FileMeta] = {}
@@ -90,15 +93,14 @@ def sort_out(listing: Iterable[FileMeta]) -> LogNames:
     checkpoint_files: dict[str, tuple[LogFile, FileMeta]] = {}
     for file in listing:
         name = file.path.rpartition("/")[2]
-        if len(name) == 25 and name.endswith(".json") and name[:20].isdigit() and name.isascii():
-            commits[int(name[:20])] = file
+        plain = _PLAIN.get(name[20:]) if name[:20].isdigit() and name.isascii() else None  # most names, in a hurry
+        if plain is not None:
+            (commits if plain == "commit" else checksums)[int(name[:20])] = file
             continue
         found = parse_log_name(name)
         if found is None:
             continue
-        if found.kind == "crc":
-            checksums[found.version] = file
-        elif found.kind == "compaction" and found.last is not None and file.size:
+        if found.kind == "compaction" and found.last is not None and file.size:
             compactions[found.version, found.last] = Compaction(found.version, found.last, file)
         elif found.kind == "checkpoint":
             checkpoint_files[name] = found, file

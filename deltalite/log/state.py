@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -47,7 +48,7 @@ class LogState:
         self._source: CheckpointSource | None = None
         self._commits: dict[str, Commit] = {}
         self._uninteresting: set[str] = set()
-        self._lock = threading.RLock()
+        self._lock, self._process = threading.RLock(), os.getpid()
 
     # -- the parts of a snapshot ---------------------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class LogState:
 
     def _on_base(self, use: Callable[[CheckpointSource | None], T]) -> T:
         """``use`` the newest checkpoint that can be read, or ``None`` where the log starts with its first commit."""
-        with self._lock:
+        with self._alone():
             while self._candidates:
                 from deltalite.log.source import CheckpointSource, UnreadableCheckpoint  # pulls in pyarrow.parquet
 
@@ -161,6 +162,12 @@ class LogState:
                 except UnreadableCheckpoint as error:
                     self._pass_over(error)
             return use(None)
+
+    def _alone(self) -> threading.RLock:  # type: ignore[valid-type]
+        """The lock under which files are read; a new one after a fork, which may have copied it locked."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.RLock(), os.getpid()
+        return self._lock
 
     def _pass_over(self, error: InvalidTableError) -> None:
         broken = self._candidates.pop(0)
@@ -198,7 +205,7 @@ class LogState:
 
     def _interesting(self, above: int) -> list[Commit]:
         """The commits above a version that may hold transactions or domains."""
-        with self._lock:
+        with self._alone():
             return self._many(item for item in self._tail(above) if item[1].path not in self._uninteresting)
 
     def _newest_first(self, files: Sequence[tuple[int, FileMeta]]) -> Iterator[Commit]:

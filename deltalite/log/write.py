@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 
 import pyarrow as pa
@@ -20,10 +21,11 @@ from deltalite.log.parts import UnreadableCheckpoint
 from deltalite.log.segment import sort_out
 from deltalite.log.source import CheckpointSource
 from deltalite.model.actions import Sidecar
+from deltalite.model.arrow import to_numpy
 from deltalite.model.config import TableConfig
 from deltalite.model.paths import LAST_CHECKPOINT, LOG, SIDECARS, checkpoint_file, commit_file, crc_file
 from deltalite.model.properties import CHECKPOINT_POLICY, LOG_RETENTION
-from deltalite.model.snapshot import Snapshot
+from deltalite.model.snapshot import Snapshot, Totals
 from deltalite.storage.base import Store
 
 logger = logging.getLogger("deltalite.log")
@@ -58,6 +60,8 @@ def put_checksum(store: Store, snapshot: Snapshot, txn_id: str | None = None) ->
 def put_checkpoint(store: Store, snapshot: Snapshot, now_ms: int) -> None:
     """Write a checkpoint of the kind that the table asks for, then the hint at it.
 
+    Where no checksum could be written for want of totals, there is one now that all files are loaded.
+
     :raises UnsupportedFeatureError: when the table's protocol at that version is not fully understood here (trap 33).
     """
     features.ensure_writable(snapshot.config)
@@ -68,6 +72,13 @@ def put_checkpoint(store: Store, snapshot: Snapshot, now_ms: int) -> None:
         size, actions, adds = _put_table(store, path, checkpoint.classic(snapshot, now_ms))
     store.sync()
     put_last_checkpoint(store, snapshot.version, last_checkpoint.encode(snapshot.version, actions, size, adds))
+    if snapshot.totals is None:
+        put_checksum(store, replace(snapshot, totals=_counted(snapshot)))
+
+
+def _counted(snapshot: Snapshot) -> Totals:
+    sizes = snapshot.files.table(["size"]).column("size")
+    return Totals(len(sizes), int(to_numpy(sizes).sum()))
 
 
 def put_last_checkpoint(store: Store, version: int, hint: bytes) -> None:

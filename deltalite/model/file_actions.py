@@ -130,7 +130,7 @@ def _parse_bulk(commits: list[Commit], partition_keys: Sequence[str]) -> _Parsed
         table = pj.read_json(io.BytesIO(data), pj.ReadOptions(block_size=_LONGEST_LINE), options)
     except pa.ArrowInvalid:
         return None
-    if table.num_rows != sum(lines):
+    if table.num_rows != sum(lines) or not all(_mentioned(key, data, table) for key in partition_keys):
         return None
     versions = np.repeat(np.array([c.version for c in commits], np.int64), lines)
     found = []
@@ -143,6 +143,13 @@ def _parse_bulk(commits: list[Commit], partition_keys: Sequence[str]) -> _Parsed
     if adds.column("path").null_count or adds.column("size").null_count or removes.column("path").null_count:
         return None
     return adds, removes, add_order, remove_order
+
+
+def _mentioned(key: str, data: bytes, table: pa.Table) -> bool:
+    """Whether every file action seems to have a partition value of this name; none is not null (trap 9)."""
+    actions = [table.column(name) for name in ("add", "remove")]
+    with_values = sum(len(a) - pc.struct_field(a, "partitionValues").null_count for a in actions)
+    return data.count(f'"{key}"'.encode()) >= with_values
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -16,6 +16,7 @@ from deltalite.exceptions import UnsupportedFeatureError
 from deltalite.log import checkpoint, indexed, last_checkpoint, parsed, read, write
 from deltalite.model.config import TableConfig
 from deltalite.model.paths import LAST_CHECKPOINT, LOG, SIDECARS, checkpoint_file, commit_file
+from deltalite.model.snapshot import Totals
 from deltalite.model.stats import parse_stats
 from deltalite.storage.local import LocalStore
 
@@ -274,6 +275,12 @@ def test_the_hint_says_what_was_written() -> None:
     assert hint.pop("checksum") == last_checkpoint.checksum(hint)
     assert hint == {"version": 1, "size": 5, "sizeInBytes": len(store.objects[checkpoint_file(1)]), "numOfAddFiles": 2}
     assert last_checkpoint.parse(store.objects[LAST_CHECKPOINT]) == 1
+
+
+def test_a_checkpoint_leaves_the_checksum_that_nobody_could_write_before() -> None:
+    store = written(first(), lines(add("f"), add("g", size=41)))
+    opened = read.read_snapshot(store)
+    assert (opened.totals, opened.checkpoint_version) == (Totals(2, 42), 1)
 
 
 @pytest.mark.bug("T-45")

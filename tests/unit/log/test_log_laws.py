@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from unittest.mock import patch
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from log_model import (
+    PROTOCOL,
     DictStore,
     Model,
     histories,
+    lines,
     log_of,
+    metadata,
     reconciled,
     state_of,
     with_checkpoint,
@@ -22,7 +29,9 @@ from log_model import (
 from deltalite import features
 from deltalite.log import checkpoint, checksum, read, write
 from deltalite.model import file_actions
-from deltalite.model.paths import LOG, commit_file
+from deltalite.model.actions import Sidecar
+from deltalite.model.file_actions import TEXT_MAP, column_of
+from deltalite.model.paths import LOG, SIDECARS, checkpoint_file, commit_file
 from deltalite.model.snapshot import Totals
 
 FAST = settings(
@@ -133,7 +142,7 @@ def test_checksums_give_the_same_state(commits: list[bytes], data: st.DataObject
     if data.draw(st.booleans()):
         dict(snapshot.transactions), dict(snapshot.domains)
     sizes = snapshot.files.table(["size"]).column("size").to_pylist()
-    counted = _with_totals(snapshot, Totals(len(sizes), sum(sizes)))
+    counted = replace(snapshot, totals=Totals(len(sizes), sum(sizes)))
     assert write.put_checksum(store, counted)
     found = read.read_snapshot(store)
     assert state_of(found) == expected[-1]
@@ -142,7 +151,65 @@ def test_checksums_give_the_same_state(commits: list[bytes], data: st.DataObject
     assert checksum.differences(checksum.parse(store.objects[f"{LOG}{at:020d}.crc"]), again) == []
 
 
-def _with_totals(snapshot, totals):
-    from dataclasses import replace
+@pytest.mark.trap(9)
+def test_a_missing_partition_value_is_not_a_null_one() -> None:
+    add = {"path": "f", "size": 1, "modificationTime": 1, "dataChange": True}
+    adds = [{"add": {**add, "path": f"f{n}", "partitionValues": values}}
+            for n, values in enumerate([{"day": None}, {}, {"DAY": "x"}, {"day": "y", "more": "z"}])]  # fmt: skip
+    for threshold in (0, 10**9):
+        with patch.object(file_actions, "_WORTH_BULK", threshold):
+            store = log_of(lines({"protocol": PROTOCOL}, {"metaData": metadata()}), lines(*adds))
+            found = read.read_snapshot(store).files.table(["partitionValues"]).column("partitionValues").to_pylist()
+            assert [dict(values) for values in found] == [a["add"]["partitionValues"] for a in adds]
 
-    return replace(snapshot, totals=totals)
+
+@given(histories(), st.sampled_from(["json", "parquet"]), st.booleans())
+@FAST
+@pytest.mark.trap(50)
+def test_v2_checkpoints_in_the_forms_that_we_do_not_write(commits: list[bytes], form: str, classic_name: bool) -> None:
+    """File actions in the main file, main files in Parquet, classic and uuid names; with a sidecar or without."""
+    store, expected = log_of(*commits), states(commits)[-1]
+    snapshot = read.read_snapshot(store)
+    at = snapshot.version
+    tables = list(checkpoint.files(snapshot, 0))
+    for with_sidecar in (True, False):
+        found = without_commits(store, at)
+        sidecars = []
+        if with_sidecar and tables:
+            found.put(SIDECARS + "s%20 1.parquet", _parquet(pa.concat_tables(tables)))
+            sidecars = [Sidecar("s%2520 1.parquet", len(found.objects[SIDECARS + "s%20 1.parquet"]), 1)]
+        main = [json.loads(line) for line in checkpoint.manifest(snapshot, 0, sidecars).splitlines()]
+        if not sidecars:
+            main += [{kind: _json(row)} for t in tables for kind in t.column_names
+                     for row in t.column(kind).to_pylist() if row is not None]  # fmt: skip
+        uuid = None if classic_name and form == "parquet" else "11111111-2222-3333-4444-555555555555"
+        data = lines(*main) if form == "json" else _parquet(_main_table(main, tables))
+        found.put(checkpoint_file(at, uuid, form), data)
+        assert state_of(read.read_snapshot(found)) == expected
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _json(row: dict) -> dict:
+    """A row of a checkpoint as the JSON of an action."""
+    found = {k: v for k, v in row.items() if v is not None and not k.endswith("_parsed")}
+    for name in ("partitionValues", "tags"):
+        if name in found:
+            found[name] = dict(found[name])
+    if "deletionVector" in found:
+        found["deletionVector"] = {k: v for k, v in found["deletionVector"].items() if v is not None}
+    return found
+
+
+def _main_table(actions: list[dict], tables: list[pa.Table]) -> pa.Table:
+    kinds = dict(checkpoint._OTHERS)
+    kinds["checkpointMetadata"] = pa.struct([("version", pa.int64()), ("tags", TEXT_MAP)])
+    kinds["sidecar"] = pa.struct([("path", pa.string()), ("sizeInBytes", pa.int64()), ("modificationTime", pa.int64())])
+    if tables:
+        kinds |= {name: tables[0].schema.field(name).type for name in ("add", "remove")}
+    columns = {name: column_of([a.get(name) for a in actions], kind) for name, kind in kinds.items()}
+    return pa.table(columns)

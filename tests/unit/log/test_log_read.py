@@ -432,18 +432,33 @@ def test_commits_come_in_order(is_local: bool) -> None:
 # -- updates -----------------------------------------------------------------------------------------------------
 
 
-def test_an_update_reads_only_what_is_new() -> None:
+@pytest.mark.parametrize("is_local", [True, False])
+def test_an_update_reads_only_what_is_new(is_local: bool) -> None:
     store = checkpointed(4)
+    store.is_local = is_local
     snapshot = read.read_snapshot(store)
     assert len(paths(snapshot)) == 8
     store.put(commit_file(8), simple_commit(8))
     store.reset()
     newer = read.update(store, snapshot)
     assert paths(newer)[-1] == "f8"
-    assert store.calls == {"list": 1, "get": 1}
+    assert store.calls == ({"get": 1} if is_local else {"list": 1, "get": 1})
     store.reset()
     assert read.update(store, newer) is newer
-    assert store.calls == {"list": 1}
+    assert store.calls == ({} if is_local else {"list": 1})
+
+
+@pytest.mark.bug("F-09")
+@pytest.mark.parametrize("is_local", [True, False])
+@pytest.mark.parametrize("missing", [5, 6, 9])
+def test_a_gap_above_the_checkpoint_or_above_a_known_version_is_refused(is_local: bool, missing: int) -> None:
+    store = checkpointed(4, commits=[simple_commit(v) for v in range(12)])
+    store.is_local = is_local
+    old = read.read_snapshot(store, 4)
+    del store.objects[commit_file(missing)]
+    for ask in (lambda: read.read_snapshot(store), lambda: read.update(store, old)):
+        with pytest.raises(InvalidTableError, match=commit_file(missing)):
+            ask()
 
 
 @pytest.mark.bug("T-50")
@@ -495,7 +510,7 @@ def test_a_commit_of_our_own_is_recognised_without_its_file_time() -> None:
     store.put(commit_file(4), COMMITS[4])
     store.reset()
     newest = read.update(store, ours)
-    assert (newest.version, store.calls) == (4, {"list": 1, "get": 2})
+    assert (newest.version, store.calls) == (4, {"get": 2})
     store.objects[commit_file(3)] = COMMITS[3].replace(b"f3", b"g3")  # of the same size
     newest = read.update(store, ours)
     assert "g3" in paths(newest) and "f3" not in paths(newest)
@@ -506,6 +521,7 @@ def test_an_update_over_a_long_way_starts_at_the_new_checkpoint() -> None:
     store = log_of(*commits)
     old = read.read_snapshot(store, 3)
     store = with_checkpoint(store, read.read_snapshot(store, 78), v2=False)
+    store.is_local = False
     store.reset()
     assert read.update(store, old).version == 79
     assert store.calls["get"] < 10
