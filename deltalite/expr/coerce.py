@@ -5,6 +5,9 @@ Source: "ANSI Compliance" in Spark's SQL reference, sections "Type Conversion" a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from deltalite.model.expr import (
     DAY,
     DAY_TIME,
@@ -124,7 +127,7 @@ def common_of(types: list[ExprType]) -> ExprType | None:
     return found
 
 
-def _nested(a: ExprType, b: ExprType, meet) -> ExprType | None:
+def _nested(a: ExprType, b: ExprType, meet: Callable[[Any, Any], Any]) -> ExprType | None:
     if isinstance(a, ArrayType) and isinstance(b, ArrayType):
         element = meet(a.element_type, b.element_type)
         return None if element is None else ArrayType(element, a.contains_null or b.contains_null)
@@ -183,10 +186,10 @@ def implicit_type(given: ExprType, wanted: str) -> ExprType | None:
     return None
 
 
-def argument_order(t: ExprType) -> bool:
+def orderable(t: ExprType) -> bool:
     """Whether values of the type can be compared: everything but maps, variants and what holds them."""
     if isinstance(t, ArrayType):
-        return argument_order(t.element_type)
+        return orderable(t.element_type)
     if isinstance(t, StructType):
-        return all(argument_order(f.type) for f in t.fields)
+        return all(orderable(f.type) for f in t.fields)
     return not isinstance(t, MapType) and name_of(t) != "variant"

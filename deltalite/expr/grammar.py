@@ -6,8 +6,6 @@ tighter than the caller's. Time is linear in the text, and nesting is bounded, s
 
 from __future__ import annotations
 
-from itertools import islice
-
 from deltalite.exceptions import ExpressionError
 from deltalite.expr import literals
 from deltalite.expr.datatypes import parse_name, parse_type
@@ -26,15 +24,13 @@ from deltalite.model.expr import (
     Literal,
     and_,
     children,
+    is_small,
     not_,
     or_,
-    walk_expr,
 )
 
 MAX_DEPTH = 100
 """How deep a parsed expression may nest."""
-REPEATABLE = 1000
-"""How many nodes an operand may have where the grammar repeats it, as in ``CASE operand WHEN ...``."""
 
 OR, AND, NOT, COMPARISON, BIT_OR, BIT_XOR, BIT_AND, SUM, PRODUCT, UNARY = range(1, 11)
 BINARY_OPERATORS = {
@@ -45,9 +41,7 @@ BINARY_OPERATORS = {
 }  # fmt: skip
 _CANONICAL = {"==": "=", "<>": "!=", "DIV": "div"}
 _PREDICATES = frozenset(("IN", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "IS", "NOT"))
-_NO_OPERAND = frozenset(
-    ["AND", "OR", "CASE", "WHEN", "THEN", "ELSE", "IN", "IS", "BETWEEN", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SELECT"]
-)
+_NO_OPERAND = _PREDICATES | {"AND", "OR", "CASE", "WHEN", "THEN", "ELSE", "SELECT"}
 _NO_FUNCTION = frozenset(("AND", "OR", "IN", "IS", "BETWEEN"))
 _CONSTANTS = {"TRUE": Literal(True, BOOLEAN), "FALSE": Literal(False, BOOLEAN), "NULL": Literal(None, VOID)}
 
@@ -283,8 +277,8 @@ class Parser(TokenStream):
         return Case(tuple(branches), otherwise)
 
     def repeatable(self, expr: Expr) -> Expr:
-        if sum(1 for _ in islice(walk_expr(expr), REPEATABLE + 1)) > REPEATABLE:
-            raise self.error(f"the operand of CASE has more than {REPEATABLE} parts", hint="use CASE WHEN condition")
+        if not is_small(expr):
+            raise self.error("the operand of CASE is too large to be repeated", hint="use CASE WHEN condition")
         return expr
 
     def no_subquery(self) -> ExpressionError:

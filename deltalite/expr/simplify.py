@@ -37,8 +37,6 @@ from deltalite.model.expr import (
 from deltalite.model.types import ArrayType, PrimitiveType
 
 _INTEGER_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
-
-
 CLOCKS = {
     "current_timestamp": TIMESTAMP, "now": TIMESTAMP, "current_date": DATE, "curdate": DATE,
     "localtimestamp": TIMESTAMP_NTZ,
@@ -75,8 +73,6 @@ class Settled:
     def folded(self, node: Any) -> Expr:
         """The constant that the node computes, if it computes one; an error is left for the rows that meet it."""
         if not isinstance(node, (Call, Cast)) or not all(isinstance(c, Literal) for c in children(node)):
-            return node
-        if isinstance(node, Call) and node.function == "in":
             return node
         try:
             value, t = value_of(node, self.no_rows), node.type

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 from typing import Any, TypeAlias
 
 from deltalite.exceptions import ExpressionError, InvalidArgumentError
@@ -261,6 +262,11 @@ def walk_expr(expr: Expr) -> Iterator[Expr]:
         node = stack.pop()
         yield node
         stack.extend(reversed(children(node)))
+
+
+def is_small(expr: Expr, limit: int = 1000) -> bool:
+    """Whether a tree has at most so many nodes: only then may a rewrite repeat it, or trees would explode."""
+    return sum(1 for _ in islice(walk_expr(expr), limit + 1)) <= limit
 
 
 def columns_of(expr: Expr) -> set[tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite.exceptions import ExpressionError
-from deltalite.expr.coerce import argument_order, common_of, converted, decimal_for, is_decimal, is_integral
-from deltalite.expr.functions.registry import REPEATABLE, Function, Settings, add, build, function, wrong_arguments
+from deltalite.expr.coerce import common_of, converted, decimal_for, is_decimal, is_integral, orderable
+from deltalite.expr.functions.registry import Function, Settings, add, build, function, once_more, wrong_arguments
 from deltalite.expr.vectors import (
     Datum,
     bools,
@@ -25,7 +24,7 @@ from deltalite.expr.vectors import (
     valid_mask,
 )
 from deltalite.model.arrow import FALSE, TRUE, scalar
-from deltalite.model.expr import BOOLEAN, Call, Expr, IntervalType, and_, type_name, walk_expr
+from deltalite.model.expr import BOOLEAN, Call, Expr, IntervalType, and_, type_name
 from deltalite.model.types import ArrayType, PrimitiveType, StructType
 
 _KERNELS = {
@@ -134,7 +133,7 @@ def comparable(name: str, args: list[Any]) -> list[Expr]:
     if t is None:
         shown = " and ".join(sorted({type_name(x) for x in types}))
         raise ExpressionError(f"{name!r} cannot compare {shown}", hint="cast one of them", name=name)
-    if not argument_order(t) or (isinstance(t, (ArrayType, StructType)) and name not in ("=", "!=", "<=>")):
+    if not orderable(t) or (isinstance(t, (ArrayType, StructType)) and name not in ("=", "!=", "<=>")):
         raise ExpressionError(f"{name!r} cannot compare {type_name(t)}", hint="compare its parts", name=name)
     return [converted(a, t) for a in args]
 
@@ -164,8 +163,7 @@ def _between_rule(row: Function, args: list[Any]) -> Expr:
     if len(args) != 3:
         raise wrong_arguments(row, args, "arguments")
     value, low, high = args
-    if sum(1 for _ in islice(walk_expr(value), REPEATABLE + 1)) > REPEATABLE:
-        raise ExpressionError(f"the operand of BETWEEN has more than {REPEATABLE} parts", hint="use >= and <=")
+    value = once_more("BETWEEN", value)
     return and_(build(">=", value, low), build("<=", value, high))
 
 

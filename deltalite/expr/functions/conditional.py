@@ -14,7 +14,7 @@ from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import common_of, converted, is_numeric
 from deltalite.expr.functions.comparison import comparable, compare
 from deltalite.expr.functions.logic import boolean
-from deltalite.expr.functions.registry import Function, Settings, add, build, function, wrong_arguments
+from deltalite.expr.functions.registry import Function, Settings, add, build, function, once_more, wrong_arguments
 from deltalite.expr.vectors import Datum
 from deltalite.model.arrow import FALSE
 from deltalite.model.expr import BOOLEAN, Call, Case, Expr, Literal, lit, type_name
@@ -46,6 +46,7 @@ def _not_null(value: Any) -> Call:
 
 
 def _null_if(value: Any, other: Any) -> Expr:
+    value = once_more("nullif", value)
     return Case(((build("=", value, other), Literal(None, value.type)),), value, value.type)
 
 
@@ -68,7 +69,7 @@ def _nanvl_rule(row: Function, args: list[Any]) -> Expr:
         raise wrong_arguments(row, args, "types")
     t = common_of([a.type for a in args])
     value, other = (converted(a, t) for a in args)  # type: ignore[arg-type]
-    return Case(((build("isnan", value), other),), value, t)
+    return Case(((build("isnan", once_more("nanvl", value)), other),), value, t)
 
 
 add("nanvl", _nanvl_rule, None)

@@ -17,7 +17,7 @@ from deltalite.exceptions import ExpressionError
 from deltalite.expr.coerce import common_of, converted, implicit_type
 from deltalite.expr.functions.usage import USAGE
 from deltalite.expr.vectors import Datum, arrow_type
-from deltalite.model.expr import Call, Expr, ExprType, Literal, type_name
+from deltalite.model.expr import Call, Expr, ExprType, Literal, is_small, type_name
 from deltalite.model.types import ArrayType, PrimitiveType
 
 
@@ -61,8 +61,6 @@ class Function:
 
 
 FUNCTIONS: dict[str, Function] = {}
-REPEATABLE = 1000
-"""How many nodes an operand may have where a rule repeats it."""
 _WORD = re.compile(r"[\w.]+|->|[|,\[\]]")
 
 
@@ -113,25 +111,21 @@ def unknown_function(name: str) -> ExpressionError:
     return ExpressionError(f"there is no function {name}()", hint=hint, name=name, suggestions=close)
 
 
-_AGGREGATES = frozenset(
-    [
-        "sum",
-        "avg",
-        "mean",
-        "count",
-        "max",
-        "min",
-        "first",
-        "last",
-        "collect_list",
-        "collect_set",
-        "stddev",
-        "variance",
-        "any",
-        "every",
-    ]
-)
-_CHANGING = frozenset(["rand", "random", "randn", "uuid", "monotonically_increasing_id", "input_file_name"])
+_AGGREGATES = frozenset((
+    "sum", "avg", "mean", "count", "max", "min", "first", "last", "collect_list", "collect_set", "stddev", "variance",
+    "any", "every",
+))  # fmt: skip
+_CHANGING = frozenset(("rand", "random", "randn", "uuid", "monotonically_increasing_id", "input_file_name"))
+
+
+def once_more(name: str, operand: Expr) -> Expr:
+    """An operand that a rule repeats.
+
+    :raises ExpressionError: when it is so large that nesting would explode.
+    """
+    if not is_small(operand):
+        raise ExpressionError(f"an operand of {name} is too large to be repeated", hint="make it a column", name=name)
+    return operand
 
 
 def _signature_usage(name: str, signature: str) -> str:
