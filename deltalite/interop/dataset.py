@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs
 
 from deltalite.exceptions import InvalidArgumentError, UnsupportedTypeError
 from deltalite.interop.pushdown import all_of, columns_read, reading_state, reopened, translated
+from deltalite.interop.scanner import Columns, DeltaScanner
 from deltalite.model.arrow import schema_to_arrow, type_from_arrow
 from deltalite.model.expr import BoundExpr
 from deltalite.model.files import EmptySource, FileSet
@@ -20,15 +22,13 @@ from deltalite.model.types import StructType
 if TYPE_CHECKING:
     from deltalite.operations.reading import Reading
 
-Columns = Sequence[str] | Mapping[str, pc.Expression] | None
-HEAD_BATCH_ROWS = 4096
 
-
-class DeltaDataset(ds.Dataset):
+class DeltaDataset(ds.UnionDataset):
     """One version of a table, read by our own scan: deletion vectors, column mapping and widened types are applied.
 
-    Filters choose files and row groups by their statistics, then pyarrow itself judges every row. No C++ dataset
-    stands behind this object, therefore every method that would ask for one is replaced here.
+    A filter chooses files and row groups by their statistics. Where it has no exact counterpart in our terms, pyarrow
+    judges the rows. Every method that would ask the C++ dataset behind this object is replaced here; code that goes
+    to that one itself (a union of datasets, the right side of another dataset's join) gets an error.
 
     :param predicate: which rows the dataset has at all, in any form that :meth:`DeltaTable.scan` takes.
     :param schema: the columns to show and the types to cast them to; the table's own by default.
@@ -55,16 +55,19 @@ class DeltaDataset(ds.Dataset):
         self._filter: pc.Expression | None = None
         self._paths: pa.Array | None = None
         if pruning is not None:
-            self._choose(reading.plan([], pruning).files.column("path").combine_chunks())
+            self._paths = reading.plan([], pruning).files.column("path").combine_chunks()
+            self._reading = _of_paths(reading, self._paths)
+        super().__init__(self._schema, [_unreadable(self._schema)])
 
-    def _choose(self, paths: pa.Array) -> None:
-        """Keep only these files."""
-        self._paths, self._reading = paths, _of_paths(self._reading, paths)
+    @classmethod
+    def _of(cls, attributes: Mapping[str, Any]) -> DeltaDataset:
+        dataset = cls.__new__(cls)
+        dataset.__dict__.update(attributes)
+        ds.UnionDataset.__init__(dataset, dataset._schema, [_unreadable(dataset._schema)])
+        return dataset
 
     def _with(self, **changes: Any) -> DeltaDataset:
-        other = DeltaDataset.__new__(DeltaDataset)
-        other.__dict__.update({**self.__dict__, **changes})
-        return other
+        return self._of({**self.__dict__, **changes})
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: value for name, value in self.__dict__.items() if name not in ("_reading", "keeps")}
@@ -87,14 +90,32 @@ class DeltaDataset(ds.Dataset):
         filter: pc.Expression | None = None,
         batch_size: int | None = None,
         **options: Any,
-    ) -> ds.Scanner:
-        """A scanner that reads lazily and once; ask for another one to read again.
+    ) -> DeltaScanner | ds.Scanner:
+        """What to read, as an object with the interface of ``pyarrow.dataset.Scanner``.
 
         :param columns: names, or expressions under the names that the result gives them.
         :param batch_size: rows of a batch at most.
-        :param options: what else ``pyarrow.dataset.Scanner.from_batches`` takes.
+        :param options: how pyarrow would read ahead; without effect.
+        :raises InvalidArgumentError: for an unknown column.
         """
-        return self._scanner(columns, filter, batch_size, None, options)
+        condition = self._and(filter)
+        ours = self._translated(condition)
+        left = condition if ours is None else None
+        asked = self._schema.names if columns is None else columns
+        needed = self._needed(asked, left)
+        predicate = all_of(self._predicate, ours)
+        plan = self._reading.plan(needed, predicate)
+        found = DeltaScanner(
+            lambda size, limit: self._rows(needed, predicate, size, limit),
+            self._shown(plan.schema),
+            asked,
+            left,
+            batch_size,
+            self._schema,
+        )
+        # write_dataset() calls just so and hands the scanner to C++, which takes none but pyarrow's.
+        as_by_write_dataset = columns is None and filter is None and options.keys() == {"use_threads"}
+        return ds.Scanner.from_batches(found.to_reader(), **options) if as_by_write_dataset else found
 
     def get_fragments(self, filter: pc.Expression | None = None) -> Iterator[DeltaFragment]:
         """One fragment for every data file that may hold rows that satisfy the filter."""
@@ -105,22 +126,13 @@ class DeltaDataset(ds.Dataset):
             one = _of_files(chosen, lambda files, i=i: files.slice(i, 1))
             yield DeltaFragment(self._with(_reading=one, _paths=paths.slice(i, 1)))
 
-    def head(
-        self, num_rows: int, columns: Columns = None, filter: pc.Expression | None = None, **options: Any
-    ) -> pa.Table:
-        """The first rows, reading little more than they need."""
-        if self._and(filter) is None:
-            return self._scanner(columns, None, None, num_rows, options).to_table()
-        options = {**options, "batch_readahead": 0, "fragment_readahead": 0}
-        return self._scanner(columns, filter, HEAD_BATCH_ROWS, None, options).head(num_rows)
-
     def count_rows(self, filter: pc.Expression | None = None, **options: Any) -> int:
         """How many rows there are, from metadata alone where that is exact."""
         condition = self._and(filter)
         ours = self._translated(condition)
         if condition is None or ours is not None:
             return self._reading.count(all_of(self._predicate, ours))
-        return self.scanner([], filter, **options).count_rows()
+        return self.scanner([], filter).count_rows()
 
     def filter(self, expression: pc.Expression) -> DeltaDataset:
         """The dataset with only the rows that satisfy the expression too."""
@@ -134,50 +146,34 @@ class DeltaDataset(ds.Dataset):
         return ds.InMemoryDataset(self.to_table().sort_by(sorting, **options))
 
     def join(self, right_dataset: ds.Dataset, *args: Any, **options: Any) -> ds.InMemoryDataset:
-        return ds.InMemoryDataset(self.to_table()).join(_in_memory(right_dataset), *args, **options)
+        return _in_memory(self).join(_in_memory(right_dataset), *args, **options)
 
     def join_asof(self, right_dataset: ds.Dataset, *args: Any, **options: Any) -> ds.InMemoryDataset:
-        return ds.InMemoryDataset(self.to_table()).join_asof(_in_memory(right_dataset), *args, **options)
+        return _in_memory(self).join_asof(_in_memory(right_dataset), *args, **options)
 
     # -- how rows are read ---------------------------------------------------------------------------------------
-
-    def _scanner(
-        self,
-        columns: Columns,
-        filter: pc.Expression | None,
-        batch_size: int | None,
-        limit: int | None,
-        options: dict[str, Any],
-    ) -> ds.Scanner:
-        condition = self._and(filter)
-        ours = self._translated(condition)
-        left = condition if ours is None else None
-        rows = self._rows(self._needed(columns, left), all_of(self._predicate, ours), batch_size, limit)
-        shown = pa.schema([self._schema.field(f.name) if f.name in self._schema.names else f for f in rows.schema])
-        if not rows.schema.equals(shown):
-            rows = pa.RecordBatchReader.from_batches(shown, _cast(rows, shown))
-        asked = self._schema.names if columns is None else columns
-        asked = asked if isinstance(asked, Mapping) else list(asked)
-        return ds.Scanner.from_batches(rows, columns=asked, filter=left, **options)
 
     def _rows(
         self, columns: list[str], predicate: BoundExpr | None, batch_size: int | None, limit: int | None
     ) -> pa.RecordBatchReader:
-        return self._reading.scan(columns, predicate, batch_size=batch_size, limit=limit)
+        """Rows of the table under the dataset's schema."""
+        rows = self._reading.scan(columns, predicate, batch_size=batch_size, limit=limit)
+        shown = self._shown(rows.schema)
+        return rows if rows.schema.equals(shown) else pa.RecordBatchReader.from_batches(shown, _cast(rows, shown))
+
+    def _shown(self, schema: pa.Schema) -> pa.Schema:
+        return pa.schema([self._schema.field(f.name) if f.name in self._schema.names else f for f in schema])
 
     def _translated(self, condition: pc.Expression | None) -> BoundExpr | None:
-        return translated(condition, self._filterable)
-
-    @property
-    def _filterable(self) -> StructType:
-        """The columns that a filter sees with the type that statistics and our predicates speak of."""
+        """A filter in our terms, as far as the columns it names are shown under the types that our terms speak of."""
         own = self._reading.snapshot.config.schema
-        return StructType([f for f in own.fields if f.name in self._schema.names and _holds(self._schema, f)])
+        same = [f for f in own.fields if f.name in self._schema.names and _holds(self._schema, f)]
+        return translated(condition, StructType(same))
 
-    def _needed(self, columns: Columns, condition: pc.Expression | None) -> list[str]:
+    def _needed(self, columns: Sequence[str] | Mapping[str, pc.Expression], condition: Any) -> list[str]:
         """The columns to read: those of the projection, and those of a filter that pyarrow judges."""
         own = self._reading.snapshot.config.schema
-        names = set(self._schema.names if columns is None else columns)
+        names = set(columns)
         if isinstance(columns, Mapping):
             names = set().union(*(columns_read(expression, own) for expression in columns.values()))
         if condition is not None:
@@ -193,6 +189,8 @@ class DeltaDataset(ds.Dataset):
 class DeltaFragment:
     """One data file of a :class:`DeltaDataset`, as far as engines that read by fragments (DataFusion) ask."""
 
+    partition_expression = pc.scalar(True)
+
     def __init__(self, dataset: DeltaDataset) -> None:
         self._dataset = dataset
 
@@ -205,38 +203,47 @@ class DeltaFragment:
     def physical_schema(self) -> pa.Schema:
         return self._dataset.schema
 
-    @property
-    def partition_expression(self) -> pc.Expression:
-        return pc.scalar(True)
+    def scanner(
+        self,
+        schema: pa.Schema | None = None,
+        columns: Columns = None,
+        filter: pc.Expression | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> DeltaScanner:
+        """What to read of the file; arguments are those of :meth:`DeltaDataset.scanner`.
 
-    def scanner(self, schema: pa.Schema | None = None, columns: Columns = None, **options: Any) -> ds.Scanner:
-        """A scanner over the file; arguments are those of :meth:`DeltaDataset.scanner`."""
-        return self._as(schema).scanner(columns, **options)
+        :param schema: the columns to show and their types, as in :class:`DeltaDataset`.
+        """
+        dataset = self._dataset if schema is None else self._dataset.replace_schema(schema)
+        return dataset.scanner(columns, filter, batch_size)  # type: ignore[return-value]
 
-    def to_batches(
-        self, schema: pa.Schema | None = None, columns: Columns = None, **options: Any
-    ) -> Iterator[pa.RecordBatch]:
-        return self.scanner(schema, columns, **options).to_batches()
+    def to_batches(self, schema: pa.Schema | None = None, **arguments: Any) -> Iterator[pa.RecordBatch]:
+        return self.scanner(schema, **arguments).to_batches()
 
-    def to_table(self, schema: pa.Schema | None = None, columns: Columns = None, **options: Any) -> pa.Table:
-        return self.scanner(schema, columns, **options).to_table()
+    def to_table(self, schema: pa.Schema | None = None, **arguments: Any) -> pa.Table:
+        return self.scanner(schema, **arguments).to_table()
 
-    def head(self, num_rows: int, columns: Columns = None, **options: Any) -> pa.Table:
-        return self._dataset.head(num_rows, columns, **options)
+    def head(self, num_rows: int, **arguments: Any) -> pa.Table:
+        return self.scanner(**arguments).head(num_rows)
 
     def count_rows(self, filter: pc.Expression | None = None, **options: Any) -> int:
-        return self._dataset.count_rows(filter, **options)
-
-    def _as(self, schema: pa.Schema | None) -> DeltaDataset:
-        return self._dataset if schema is None else self._dataset.replace_schema(schema)
+        return self._dataset.count_rows(filter)
 
 
 def _rebuilt(state: tuple[Any, ...], attributes: dict[str, Any]) -> DeltaDataset:
-    dataset = DeltaDataset.__new__(DeltaDataset)
-    dataset.__dict__.update(attributes, _reading=reopened(*state))
-    if dataset._paths is not None:
-        dataset._choose(dataset._paths)
-    return dataset
+    reading, paths = reopened(*state), attributes["_paths"]
+    return DeltaDataset._of({**attributes, "_reading": reading if paths is None else _of_paths(reading, paths)})
+
+
+def _unreadable(schema: pa.Schema) -> ds.Dataset:
+    """What C++ finds when it reads a dataset of ours itself: a file whose missing tells what to do."""
+    parquet, place = ds.ParquetFileFormat(), pyarrow.fs.LocalFileSystem()
+    fragment = parquet.make_fragment("a DeltaDataset is read by its own methods; pass its to_table() here", place)
+    return ds.FileSystemDataset([fragment], schema, parquet, place)
+
+
+# -- some files of a version -----------------------------------------------------------------------------------------
 
 
 class _FewFiles:
@@ -269,6 +276,9 @@ def _of_files(reading: Reading, choose: Callable[[pa.Table], pa.Table]) -> Readi
 def _of_paths(reading: Reading, paths: pa.Array) -> Reading:
     chosen = pc.is_in(reading.snapshot.files.table(["path"]).column("path"), value_set=paths)
     return _of_files(reading, lambda files: files.filter(chosen))
+
+
+# -- schemas ---------------------------------------------------------------------------------------------------------
 
 
 def _cast(rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

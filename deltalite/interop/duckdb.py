@@ -10,7 +10,6 @@ import pyarrow as pa
 from deltalite.exceptions import DeltaError, ExpressionError, InvalidArgumentError
 from deltalite.expr.convert import to_expr
 from deltalite.interop.dataset import DeltaDataset
-from deltalite.interop.pushdown import translated
 from deltalite.model.expr import BoundExpr, Call, Expr, and_, children, with_children
 
 if TYPE_CHECKING:
@@ -109,14 +108,13 @@ class DuckDataset(DeltaDataset):
         self._failures = [] if failures is None else failures
 
     def _translated(self, condition: Any) -> BoundExpr | None:
-        """Before DuckDB 2 it pushed ``x > 5`` as if NaN were above every number for pyarrow too."""
-        schema = self._filterable
-        if condition is None or not _duckdb().__version__.startswith(("0.", "1.")):
-            return translated(condition, schema)
-        try:
-            return translated(_with_nan(to_expr(condition, schema)), schema)
-        except DeltaError:
-            return None
+        """Before DuckDB 2 a pushed ``x > 5`` takes it for granted that NaN is above every number."""
+        if condition is not None and _duckdb().__version__.startswith(("0.", "1.")):
+            try:
+                condition = _with_nan(to_expr(condition, self._reading.snapshot.config.schema))
+            except DeltaError:
+                return None
+        return super()._translated(condition)
 
     def _rows(
         self, columns: list[str], predicate: BoundExpr | None, batch_size: int | None, limit: int | None

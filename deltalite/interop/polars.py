@@ -18,24 +18,32 @@ if TYPE_CHECKING:
     from deltalite.operations.reading import Reading
 
 
+OLDEST = (1, 22)
+"""Before this version polars dropped filters that did not survive its serialisation."""
+
+
 def to_polars(
     reading: Reading, columns: Sequence[str] | None = None, predicate: Any = None, lazy: bool = True
 ) -> polars.LazyFrame | polars.DataFrame:
     """The matching rows as a polars frame.
 
     :param lazy: read nothing now: the query that is built on the frame says which columns and rows to read.
-    :raises InvalidArgumentError: when polars is missing.
+    :raises InvalidArgumentError: when polars is missing, or so old that it forgets filters.
     """
     try:
         import polars
         from polars.io.plugins import register_io_source
     except ImportError as error:
         raise InvalidArgumentError("polars is not installed", hint="pip install 'deltalite[polars]'") from error
+    if tuple(map(int, polars.__version__.split(".")[:2])) < OLDEST:
+        raise InvalidArgumentError(
+            f"polars {polars.__version__} loses filters that it cannot hand to a source: results would be wrong",
+            hint="pip install --upgrade polars",
+        )
     source = PolarsSource(reading, columns, reading.bind(predicate))
     if lazy:
         return register_io_source(source, schema=source.empty().schema)
-    frames = list(source(None, None, None, None))
-    return polars.concat(frames) if frames else source.empty()
+    return polars.concat(source(None, None, None, None))
 
 
 class PolarsSource:
@@ -61,18 +69,19 @@ class PolarsSource:
 
         :param predicate: applied after ``n_rows`` have been taken.
         """
-        wanted = self.columns if with_columns is None else with_columns
+        # In the order of the schema whatever was asked: a streaming engine of polars takes columns by their place.
+        wanted = [name for name in self.columns if with_columns is None or name in with_columns]
         asked = set() if predicate is None else set(predicate.meta.root_names())
         read = [name for name in self.columns if name in asked or name in wanted]
-        conditions = (
-            []
-            if predicate is None or n_rows is not None
-            else translated_parts(predicate, self.reading.snapshot.config.schema)
-        )
-        batches = self.reading.scan(read, all_of(self.predicate, *conditions), limit=n_rows, batch_size=batch_size)
-        for batch in batches:
+        ours = all_of(self.predicate, *self._judged(predicate if n_rows is None else None))
+        rows = self.reading.scan(read, ours, limit=n_rows, batch_size=batch_size)
+        yield self.empty().select(wanted)  # some versions of polars need a frame even when there are no rows
+        for batch in rows:
             frame = _frame(batch)
             yield (frame if predicate is None else frame.filter(predicate)).select(wanted)
+
+    def _judged(self, predicate: polars.Expr | None) -> list[BoundExpr | None]:
+        return [] if predicate is None else translated_parts(predicate, self.reading.snapshot.config.schema)
 
 
 def translated_parts(predicate: polars.Expr, schema: StructType) -> list[BoundExpr | None]:

@@ -6,6 +6,8 @@ import datetime as dt
 import decimal
 import math
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,7 @@ FILTERS = [
     F("at") < dt.datetime(2026, 1, 1, 4, 30, 0, 123456, UTC),
     F("at") >= dt.datetime(2026, 1, 1, 4, 30, 0, 123456, UTC),
     F("m") == decimal.Decimal("1.50"),
-    F("m") > decimal.Decimal("1.999"),
+    F("m") > decimal.Decimal("1.99"),
     F("st", "a") > 1,
     F("st").is_null(),
     F("l").is_valid(),
@@ -119,7 +121,9 @@ def test_filters_mean_what_pyarrow_means(dataset: DeltaDataset, condition: pc.Ex
     assert rows(dataset.to_table(columns=MIXED.column_names, filter=condition)) == rows(truth)
     assert dataset.count_rows(filter=condition) == truth.num_rows
     assert dataset.filter(condition).count_rows() == truth.num_rows
-    by_fragment = [f.to_table(dataset.schema, ["id", "s"], filter=condition) for f in dataset.get_fragments(condition)]
+    by_fragment = [
+        f.to_table(dataset.schema, columns=["id", "s"], filter=condition) for f in dataset.get_fragments(condition)
+    ]
     assert rows(pa.concat_tables([dataset.schema.empty_table().select(["id", "s"]), *by_fragment])) == rows(
         truth.select(["id", "s"])
     )
@@ -280,6 +284,45 @@ def test_sorting_joining_and_writing(dataset: DeltaDataset, tmp_path: Path) -> N
     assert ds.InMemoryDataset(timed).join_asof(asof, on="id", by=[], tolerance=0).to_table().num_rows == 2
     ds.write_dataset(dataset, tmp_path / "copy", format="parquet")
     assert ds.dataset(tmp_path / "copy").count_rows() == 9
+
+
+def test_code_that_asks_the_cpp_dataset_gets_an_error(dataset: DeltaDataset) -> None:
+    """No crash of the process, and no empty table."""
+    other = ds.InMemoryDataset(pa.table({"id": pa.array([1, 2], pa.int64())}))
+    flat = dataset.replace_schema(other.schema)
+    for use in (
+        lambda: ds.dataset([flat, other]).to_table(),
+        lambda: other.join(flat, "id").to_table(),
+        lambda: ds.Scanner.from_dataset(flat).count_rows(),
+    ):
+        with pytest.raises(FileNotFoundError, match="pass its to_table"):
+            use()
+    assert ds.dataset([ds.InMemoryDataset(flat.to_table()), other]).count_rows() == 11
+
+
+ABANDONED = """
+import sys
+import pyarrow.compute as pc
+import deltalite
+from deltalite.query import sql
+table = deltalite.DeltaTable(sys.argv[1])
+kept = [table.to_pyarrow_dataset().scanner().to_reader(), table.scan(), sql("from t", t=table)]
+kept += [table.to_pyarrow_dataset().scanner(filter=pc.field("id") / 2 > 1).to_reader()]
+for reader in kept:
+    reader.read_next_batch()
+dropped = table.to_pyarrow_dataset().to_batches()
+next(dropped)
+del dropped
+assert table.to_duckdb().limit(1).fetchall()
+assert table.to_polars().head(1).collect().height == 1
+assert table.to_pyarrow_dataset().head(1, filter=pc.field("id") / 2 > 1).num_rows == 1
+print("done")
+"""
+
+
+def test_a_process_ends_with_streams_half_read(counted: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ABANDONED, str(counted)], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 def test_filters_add_up_and_survive_pickling(dataset: DeltaDataset) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import deltalite
+from deltalite.exceptions import InvalidArgumentError
 from deltalite.interop.polars import PolarsSource
 
 TRUTH = pl.DataFrame(MIXED)
@@ -60,7 +61,6 @@ FILTERS = [
     c("id").is_in([1, 3, 77]),
     ~c("id").is_in([1, 3, 77]),
     c("id").is_in([1, None]),
-    c("id").is_in([1, None], nulls_equal=True),
     c("id").is_between(2, 5),
     c("s").is_in(["a", "zz"]),
     c("s").str.starts_with("a"),
@@ -238,6 +238,12 @@ def test_a_python_function_in_a_filter(frame: pl.LazyFrame) -> None:
         except pl.exceptions.ComputeError as error:
             pytest.skip(f"polars itself needs cloudpickle here: {error}")
         assert found.height == 2
+
+
+def test_a_polars_that_loses_filters_is_refused(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pl, "__version__", "1.20.0")
+    with pytest.raises(InvalidArgumentError, match="loses filters"):
+        deltalite.DeltaTable(mixed).to_polars()
 
 
 def test_an_empty_table(tmp_path: Path) -> None:
