@@ -165,7 +165,7 @@ WORKLOADS = (
         "the same, files with sizes and statistics as Arrow columns",
         _json_statistics,
         lakes(_columns),
-        (*_within(0.15), Target("memory", 0.4, ("deltalake",))),
+        _SAME_TIME,
     ),
     Workload(
         "prune-json",
