@@ -36,7 +36,8 @@ def complete_tables(ctx: click.Context, param: click.Parameter, incomplete: str)
 def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Columns of a local table that stands on the line already."""
     with contextlib.suppress(Exception):
-        table = ctx.params["table"]
+        # While the value of an option is being typed, click leaves the arguments before it unsorted.
+        table = ctx.params.get("table") or next(word for word in ctx.args if not word.startswith("-"))
         if "://" in table:
             return []
         done, mark, start = incomplete.rpartition(",")

@@ -1,15 +1,4 @@
-"""From an exception to what stderr says and what the exit code is.
-
-====  =======================================================
-0     it worked, or there was nothing to do
-1     it failed
-2     it was called wrongly, or refused to act unasked
-3     there is no such table, or no such version
-4     another writer won every time; trying again may work
-5     a check found something wrong
-130   interrupted
-====  =======================================================
-"""
+"""From an exception to what stderr says and what the exit code is."""
 
 from __future__ import annotations
 
@@ -26,6 +15,15 @@ from deltalite.exceptions import (
 )
 
 OK, FAILED, USAGE, NOT_FOUND, CONFLICT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+EXIT_CODES: Mapping[int, str] = {
+    OK: "it worked, or there was nothing to do; also when the reader of a pipe has seen enough",
+    FAILED: "it failed",
+    USAGE: "it was called wrongly, or refused to act without being told to",
+    NOT_FOUND: "there is no such table, or no such version",
+    CONFLICT: "other writers won the race for the commit: try again",
+    CHECK_FAILED: "a check found something wrong",
+    INTERRUPTED: "interrupted (Ctrl-C)",
+}
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (TableNotFoundError, NOT_FOUND),

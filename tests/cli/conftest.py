@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click.testing
 import pytest
 from click.testing import CliRunner, Result
 
@@ -63,3 +64,36 @@ def shell():
         )  # fmt: skip
 
     return call
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch):
+    """Let the streams of ``run`` pass for a terminal of 80 columns."""
+    monkeypatch.setattr(click.testing._NamedTextIOWrapper, "isatty", lambda self: True)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+CSV = (
+    "id,day,v,name\n"
+    "1,2026-11-01,1.5,ann\n"
+    "2,2026-11-01,,bob\n"
+    '3,2026-11-02,3.25,"x, ""y"""\n'
+    "4,2026-11-03,4.5,\x1b[31mred\n"
+)
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> Path:
+    path = tmp_path / "new.csv"
+    path.write_text(CSV)
+    return path
+
+
+@pytest.fixture
+def events(tmp_path: Path, csv_file: Path, ok) -> Path:
+    """A table of two versions: created, and four rows in three partitions."""
+    table = tmp_path / "events"
+    ddl = "id bigint NOT NULL COMMENT 'the key', day date, v double, name string"
+    ok("create", table, "--schema", ddl, "--partition-by", "day", "--description", "Things that happened")
+    ok("append", table, csv_file, "--message", "first load")
+    return table

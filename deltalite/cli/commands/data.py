@@ -27,7 +27,9 @@ COUNT = (Field("count", "integer", "rows that match"),)
     python="DeltaTable(TABLE).head(n, columns, predicate)",
 )
 @table_argument
-@click.option("-n", "--limit", type=click.IntRange(0), default=10, show_default=True, help="How many rows.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(0), metavar="N", default=10, show_default=True, help="How many rows."
+)
 @columns_option("Only these columns, separated by commas.")
 @where_option("Only rows this is true of: SQL in Spark's dialect.")
 def head(settings: Settings, table: str, limit: int, columns: list[str] | None, where: str | None) -> None:

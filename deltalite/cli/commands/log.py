@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,10 @@ from deltalite.cli.command import command, table_argument
 from deltalite.cli.output import text, write_records
 from deltalite.cli.output.shapes import Field, Record, Show, View, compact_json
 from deltalite.cli.settings import Settings
-from deltalite.exceptions import InvalidArgumentError
+from deltalite.exceptions import InvalidArgumentError, VersionNotFoundError
+
+if TYPE_CHECKING:
+    from deltalite.table import DeltaTable
 
 LOG = (
     Field("version", "integer", "the commit it belongs to"),
@@ -39,20 +42,31 @@ def log(settings: Settings, table: str, versions: str | None, actions: tuple[str
     """The actions of commits: of the newest one, of one version, or of a range (3..7, 3.., ..7, ..)."""
     handle = settings.open(table)
     first, last = _range(versions, handle.version())
+    first = _oldest(handle) if first is None else first
     wanted = {name.lower() for name in actions}
     write_records(settings, LOG, _entries(handle.commits(first, last), wanted), _VIEW)
 
 
-def _range(spec: str | None, newest: int) -> tuple[int, int]:
+def _oldest(handle: DeltaTable) -> int:
+    """The first version that the log still has."""
+    return handle.history()[-1]["version"]
+
+
+def _range(spec: str | None, newest: int) -> tuple[int | None, int]:
+    """First and last version that an argument names, both included; ``None`` is the first there is."""
     if spec is None:
         return newest, newest
-    match = re.fullmatch(r"v?(\d+)|(?:v?(\d+))?\.\.(?:v?(\d+))?", spec)
+    match = re.fullmatch(r"v?(?P<one>\d+)|(?:v?(?P<first>\d+))?\.\.(?:v?(?P<last>\d+))?", spec)
     if match is None:
         raise InvalidArgumentError(f"{spec!r} is no range of versions", hint="write 7, 3..7, 3.., ..7 or ..")
-    if match[1] is not None:
-        return int(match[1]), int(match[1])
-    first, last = int(match[2] or 0), newest if match[3] is None else int(match[3])
-    if first > last:
+    one, first, last = (None if text is None else int(text) for text in match.group("one", "first", "last"))
+    if one is not None:
+        first = last = one
+    last = newest if last is None else last
+    for version in (first, last):
+        if version is not None and version > newest:
+            raise VersionNotFoundError(f"version {version} is not available; the newest is {newest}", version=version)
+    if first is not None and first > last:
         raise InvalidArgumentError(f"the range {spec} runs backwards", hint=f"write {last}..{first}")
     return first, last
 

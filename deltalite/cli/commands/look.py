@@ -160,7 +160,15 @@ def _hints(facts: Record) -> Iterator[str]:
     python="DeltaTable(TABLE).history(limit)",
 )
 @table_argument
-@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many versions to show.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="How many versions to show.",
+)
 @click.option("--all", "everything", is_flag=True, help="Show all versions.")
 @click.option("--since", metavar="TIME", help="Only versions since then: 2026-11-01, 2026-11-01T10:00Z, 7d, 12h.")
 @click.option("--op", metavar="OPERATION", help="Only this operation: WRITE, MERGE, ...")
