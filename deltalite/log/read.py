@@ -104,7 +104,10 @@ def update(store: Store, snapshot: Snapshot) -> Snapshot:
     newest_checkpoint = max((c.version for c in names.checkpoints), default=-1)
     far = len(newer) > _FAR_BEHIND and newest_checkpoint > snapshot.version
     if mark is None or gap or far or newest_checkpoint > snapshot.version + len(newer):
-        return read_snapshot(store)
+        found = read_snapshot(store)
+        if found.config.metadata.id != snapshot.config.metadata.id:
+            logger.warning("the table at %s is another one than before: it was dropped and created anew", store.root)
+        return found
     snapshot = snapshot if mark == snapshot.mark else replace(snapshot, mark=mark)
     for commit in fetch(store, [(v, names.commits[v]) for v in newer]):
         before = snapshot.config

@@ -4,13 +4,10 @@ Reconciliation"). Pure; file actions are reconciled by ``model.files``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from deltalite.model.actions import Action, DomainMetadata, Metadata, Protocol, SetTransaction
 from deltalite.model.commit import Commit
-
-Marks = Mapping[str, SetTransaction]
-Domains = Mapping[str, DomainMetadata]
 
 
 def newest_config(commits: Iterable[Commit]) -> tuple[Protocol | None, Metadata | None]:

@@ -487,7 +487,7 @@ def test_a_handle_whose_version_was_cleaned_up_says_so() -> None:
 @pytest.mark.bug("T-51")
 @pytest.mark.parametrize("versions", [1, 3, 6])
 @pytest.mark.parametrize("loaded", [True, False])
-def test_a_table_created_anew_is_never_mixed_with_the_old_one(versions: int, loaded: bool) -> None:
+def test_a_table_created_anew_is_never_mixed_with_the_old_one(versions: int, loaded: bool, caplog) -> None:
     store = log_of(*COMMITS[:3])
     old = read.read_snapshot(store)
     if loaded:
@@ -498,6 +498,7 @@ def test_a_table_created_anew_is_never_mixed_with_the_old_one(versions: int, loa
     anew.times = {path: time + 10**9 for path, time in anew.times.items()}
     newest = read.update(anew, old)
     assert newest.config.metadata.id == "other"
+    assert "created anew" in caplog.text
     assert paths(newest) == sorted(f"f{v}" for v in range(1, versions))
 
 
