@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from deltalite.model.actions import AddFile
+from deltalite.model.arrow import concat_batches
 from deltalite.model.types import Field
 from deltalite.model.write_spec import MIB, WriteSpec
 from deltalite.write.conform import Conform
@@ -97,10 +98,10 @@ def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         gathered.append(batch)
         rows += batch.num_rows
         if rows >= SMALL_BATCH_ROWS or sum(b.nbytes for b in gathered) >= BATCH_BYTES:
-            yield pa.concat_batches(gathered) if len(gathered) > 1 else batch
+            yield concat_batches(gathered) if len(gathered) > 1 else batch
             gathered, rows = [], 0
     if gathered:
-        yield pa.concat_batches(gathered) if len(gathered) > 1 else gathered[0]
+        yield concat_batches(gathered) if len(gathered) > 1 else gathered[0]
 
 
 def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -9,7 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deltalite.model.arrow import scalar
+
 Convert = Callable[[Any], Any]
+
+_ZERO = scalar(0, pa.int32())
 
 
 class _Relabelled:
@@ -60,18 +64,30 @@ def is_list(arrow: pa.DataType) -> bool:
 def list_converter(arrow: pa.DataType, change: Convert | None) -> Convert | None:
     """The step to a plain list with converted elements."""
     if change is None:
-        if pa.types.is_list(arrow):
-            return None
-        return lambda array: pc.cast(array, pa.list_(arrow.value_field))
+        return None if pa.types.is_list(arrow) else _plain_list
 
     def convert(array: Any) -> Any:
-        if not pa.types.is_list(arrow):
-            array = pc.cast(array, pa.list_(arrow.value_field))
-        array = compact(array)
+        array = compact(_plain_list(array))
         values = change(array.values)
         return _with_children(pa.list_(values.type), array, [values])
 
     return convert
+
+
+def _plain_list(array: Any) -> Any:
+    """Any list as one with 32-bit offsets."""
+    if pa.types.is_list(array.type):
+        return array
+    wanted = pa.list_(array.type.value_field)
+    if pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        return pc.cast(array, wanted)
+    lengths = pc.fill_null(pc.list_value_length(array).cast(pa.int32()), _ZERO)
+    offsets = np.zeros(len(array) + 1, dtype=np.int32)
+    np.cumsum(np.frombuffer(lengths.buffers()[1], dtype=np.int32, count=len(array)), out=offsets[1:])
+    return pa.Array.from_buffers(
+        wanted, len(array), [pc.is_valid(array).buffers()[1], pa.py_buffer(offsets)], array.null_count, 0,
+        [array.flatten()],
+    )  # fmt: skip
 
 
 def map_converter(keys: Convert | None, values: Convert | None) -> Convert | None:

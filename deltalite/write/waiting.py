@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
+from deltalite.model.arrow import concat_batches
 from deltalite.write.split import Run
 
 SMALL_PART_ROWS = 4096
@@ -91,7 +92,7 @@ class Waiting:
         self._bytes[partition] = 0
         self._drop_empty()
         rows = sum(part.num_rows for part in found)
-        return [pa.concat_batches(found)] if len(found) > 1 and rows < SMALL_PART_ROWS * len(found) else found
+        return [concat_batches(found)] if len(found) > 1 and rows < SMALL_PART_ROWS * len(found) else found
 
     def spill(self) -> None:
         """Move all rows in memory to the temporary file."""
