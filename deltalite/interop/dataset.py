@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 
 from deltalite.exceptions import InvalidArgumentError, UnsupportedTypeError
-from deltalite.interop.pushdown import all_of, columns_read, reading_state, reopened, translated
+from deltalite.interop.pushdown import all_of, columns_read, reading_state, reopened, schema_of, translated
 from deltalite.interop.scanner import Columns, DeltaScanner
 from deltalite.model.arrow import schema_to_arrow, type_from_arrow
 from deltalite.model.expr import BoundExpr
@@ -104,10 +104,9 @@ class DeltaDataset(ds.UnionDataset):
         asked = self._schema.names if columns is None else columns
         needed = self._needed(asked, left)
         predicate = all_of(self._predicate, ours)
-        plan = self._reading.plan(needed, predicate)
         found = DeltaScanner(
             lambda size, limit: self._rows(needed, predicate, size, limit),
-            self._shown(plan.schema),
+            self._shown(schema_of(self._reading, needed)),
             asked,
             left,
             batch_size,

@@ -34,7 +34,7 @@ def to_duckdb(reading: Reading, connection: Any = None, name: str | None = None)
         return connection.view(name)
     if connection is None:
         connection = connect()
-        dataset.keeps = connection  # what before DuckDB 2 nothing else does, and the relation keeps the dataset
+        dataset.keeps = connection  # as the relation keeps the dataset: before DuckDB 2 it does not keep its connection
     relation = connection.from_arrow(dataset)
     return relation if name is None else relation.set_alias(name)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from deltalite.exceptions import InvalidArgumentError
-from deltalite.interop.pushdown import all_of, reading_state, reopened, translated
+from deltalite.interop.pushdown import all_of, reading_state, reopened, schema_of, translated
 from deltalite.model.expr import BoundExpr
 from deltalite.model.types import StructType
 
@@ -51,16 +51,15 @@ class PolarsSource:
 
     def __init__(self, reading: Reading, columns: Sequence[str] | None, predicate: BoundExpr | None) -> None:
         self.reading = reading
-        self.columns = list(reading.snapshot.config.schema.names if columns is None else columns)
+        self.schema = schema_of(reading, columns)
         self.predicate = predicate
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (reading_state(self.reading), self.columns, self.predicate)
+        return _rebuilt, (reading_state(self.reading), self.schema.names, self.predicate)
 
     def empty(self) -> polars.DataFrame:
         """No rows under the frame's schema."""
-        plan = self.reading.plan(self.columns, None, 0)
-        return _frame(plan.schema.empty_table())
+        return _frame(self.schema.empty_table())
 
     def __call__(
         self, with_columns: list[str] | None, predicate: polars.Expr | None, n_rows: int | None, batch_size: int | None
@@ -70,9 +69,9 @@ class PolarsSource:
         :param predicate: applied after ``n_rows`` have been taken.
         """
         # In the order of the schema whatever was asked: a streaming engine of polars takes columns by their place.
-        wanted = [name for name in self.columns if with_columns is None or name in with_columns]
+        wanted = [name for name in self.schema.names if with_columns is None or name in with_columns]
         asked = set() if predicate is None else set(predicate.meta.root_names())
-        read = [name for name in self.columns if name in asked or name in wanted]
+        read = [name for name in self.schema.names if name in asked or name in wanted]
         ours = all_of(self.predicate, *self._judged(predicate if n_rows is None else None))
         rows = self.reading.scan(read, ours, limit=n_rows, batch_size=batch_size)
         yield self.empty().select(wanted)  # some versions of polars need a frame even when there are no rows

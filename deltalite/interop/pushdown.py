@@ -1,14 +1,19 @@
-"""What all exits share: filters of other engines in our terms, and readings that travel to another process."""
+"""What all exits share: filters of other engines in our terms, schemas, readings that travel to another process."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from deltalite.exceptions import DeltaError
 from deltalite.expr.bind import bind_predicate, conjunction, conjuncts
 from deltalite.expr.convert import to_expr
 from deltalite.log import read
 from deltalite.model.expr import BoundExpr, columns_of
+from deltalite.model.files import EmptySource, FileSet
 from deltalite.model.types import StructType
 
 if TYPE_CHECKING:
@@ -38,6 +43,15 @@ def columns_read(expression: Any, schema: StructType) -> set[str]:
         return {path[0] for path in columns_of(to_expr(expression, schema))}
     except DeltaError:
         return set(schema.names)
+
+
+def schema_of(reading: Reading, columns: Sequence[str] | None) -> pa.Schema:
+    """What a scan of these columns gives, told without the list of files.
+
+    :raises InvalidArgumentError: for an unknown column.
+    """
+    nothing = FileSet(lambda: (EmptySource(), ()))
+    return replace(reading, snapshot=replace(reading.snapshot, files=nothing)).plan(columns).schema
 
 
 def reading_state(reading: Reading) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from exits_tables import MIXED, numbers, rows, watched, write_parts
 from pandas.testing import assert_frame_equal
@@ -62,6 +63,18 @@ def test_opening_a_stream_reads_nothing(counted: Path) -> None:
     assert reader.read_next_batch().num_rows > 0
     assert scan.read_next_batch().schema.names == ["text"]
     assert store.data_files()
+
+
+def test_frames_and_datasets_are_made_without_the_list_of_files(counted: Path) -> None:
+    table = deltalite.DeltaTable(counted)
+    before = table._snapshot.files._state
+    dataset = table.to_pyarrow_dataset()
+    dataset.scanner(columns=["text"], filter=pc.field("id") > 5)
+    table.to_polars().filter(pl.col("id") > 5).collect_schema()
+    table.to_duckdb()
+    assert before is None
+    assert table._snapshot.files._state is None
+    assert dataset.count_rows() == 4000
 
 
 def test_duckdb_reads_only_as_often_as_it_must(counted: Path) -> None:

@@ -201,7 +201,7 @@ def test_columns_and_predicates_narrow_the_frame(mixed: Path) -> None:
         same(found.collect(), expected)
         same(found.filter(c("id") < 6).select("s").collect(), expected.filter(c("id") < 6).select("s"))
     assert table.to_polars(predicate="id > 100", lazy=False).schema == TRUTH.schema
-    assert table.to_polars(columns=["_row_index", "id"]).collect().columns == ["_row_index", "id"]
+    assert table.to_polars(columns=["_row_index", "ID"]).collect().columns == ["_row_index", "id"]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
