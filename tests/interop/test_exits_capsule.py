@@ -10,11 +10,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from exits_tables import MIXED, numbers, rows, watched, write_parts
+from exits_tables import MIXED, WatchedStore, numbers, rows, watched, write_parts
 from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
 import deltalite
+from deltalite.log.read import read_snapshot
+from deltalite.storage import open_store
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,16 @@ def test_opening_a_stream_reads_nothing(counted: Path) -> None:
     assert reader.read_next_batch().num_rows > 0
     assert scan.read_next_batch().schema.names == ["text"]
     assert store.data_files()
+
+
+def test_opening_a_stream_asks_the_store_for_nothing(counted: Path) -> None:
+    store = WatchedStore(open_store(counted))
+    table = deltalite.DeltaTable._of(store, read_snapshot(store), None, ())
+    before = len(store.calls)
+    table.__arrow_c_schema__()
+    stream = pa.RecordBatchReader.from_stream(table)
+    assert len(store.calls) == before
+    assert stream.read_all().num_rows == 4000
 
 
 def test_frames_and_datasets_are_made_without_the_list_of_files(counted: Path) -> None:
