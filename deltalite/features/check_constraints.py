@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
-from deltalite.expr.bind import bind_predicate
-from deltalite.features.base import Feature, RowCheck, WriteStep
-from deltalite.model.config import TableConfig, parse_schema
+from deltalite.features.base import Feature, WriteStep
+from deltalite.features.bound import row_check
+from deltalite.model.config import TableConfig
 from deltalite.model.types import StructType
 
 PREFIX = "delta.constraints."
@@ -19,15 +18,11 @@ def constraints(configuration: Mapping[str, str]) -> dict[str, str]:
     return {key[start:].lower(): text for key, text in configuration.items() if key.lower().startswith(PREFIX)}
 
 
-@lru_cache(maxsize=64)
-def _step(schema_string: str, texts: tuple[tuple[str, str], ...]) -> WriteStep:
-    schema = parse_schema(schema_string)
-    return WriteStep(checks=tuple(RowCheck(name, text, bind_predicate(text, schema)) for name, text in texts))
-
-
 def _write(config: TableConfig) -> WriteStep | None:
     texts = constraints(config.configuration)
-    return _step(config.metadata.schema_string, tuple(texts.items())) if texts else None
+    schema_string = config.metadata.schema_string
+    checks = tuple(row_check(name, text, schema_string) for name, text in texts.items())
+    return WriteStep(checks=checks) if checks else None
 
 
 def _check(config: TableConfig) -> None:

@@ -12,6 +12,7 @@ from deltalite.exceptions import InvalidArgumentError
 from deltalite.expr.bind import bind
 from deltalite.expr.parse import parse_expression
 from deltalite.features.base import Assignment, Feature, WriteStep
+from deltalite.features.bound import tells_time
 from deltalite.model.config import TableConfig, parse_schema
 from deltalite.model.expr import BoundExpr, Cast
 from deltalite.model.types import Field, StructType, walk
@@ -39,10 +40,18 @@ def _write(config: TableConfig) -> WriteStep | None:
 
 def _check(config: TableConfig) -> None:
     for path, f in walk(config.schema):
-        if KEY in f.metadata and len(path) > 1:
-            name = ".".join(path)
+        if KEY not in f.metadata:
+            continue
+        name = ".".join(path)
+        if len(path) > 1:
             raise InvalidArgumentError(
                 f"field {name!r} cannot be generated: only columns at the top level can", column=name
+            )
+        if tells_time(f.metadata[KEY], config.schema):
+            raise InvalidArgumentError(
+                f"generated column {name!r} asks for the current time: {f.metadata[KEY]}",
+                hint="a column default may: DEFAULT current_timestamp()",
+                column=name,
             )
     _write(config)
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 
 from deltalite.exceptions import InvalidTableError
-from deltalite.expr.bind import bind_predicate
-from deltalite.features.base import Feature, RowCheck, WriteStep
-from deltalite.model.config import TableConfig, parse_schema
+from deltalite.features.base import Feature, WriteStep
+from deltalite.features.bound import row_check
+from deltalite.model.config import TableConfig
 from deltalite.model.types import StructType, walk
 
 KEY = "delta.invariants"
@@ -31,17 +30,12 @@ def invariants(schema: StructType) -> Iterator[tuple[str, str]]:
                 raise InvalidTableError(f"the invariant of column {'.'.join(path)!r} is malformed: {text!r}") from error
 
 
-@lru_cache(maxsize=64)
-def _step(schema_string: str) -> WriteStep | None:
-    schema = parse_schema(schema_string)
-    checks = [
-        RowCheck(f"invariant of {column}", text, bind_predicate(text, schema)) for column, text in invariants(schema)
-    ]
-    return WriteStep(checks=tuple(checks)) if checks else None
-
-
 def _write(config: TableConfig) -> WriteStep | None:
-    return _step(config.metadata.schema_string)
+    text = config.metadata.schema_string
+    if KEY not in text:
+        return None
+    found = invariants(config.schema)
+    return WriteStep(checks=tuple(row_check(f"invariant of {column}", sql, text) for column, sql in found))
 
 
 def _implied(schema: StructType, _: Mapping[str, str]) -> bool:
