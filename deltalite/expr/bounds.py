@@ -11,7 +11,7 @@ an all-null column has no bounds (45); a missing statistic decides nothing (45).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -237,8 +237,7 @@ class Walk:
         unknown = pa.nulls(self.stats.length, t)
         if found is None:
             return self.anything(column)
-        low = unknown if found.min is None else conform(found.min, t)
-        high = unknown if found.max is None else conform(found.max, t)
+        low, high = (unknown if bound is None else bound for bound in (found.min, found.max))
         nan = self.none
         null, value = self.null_flags(found)
         if pa.types.is_floating(t):
@@ -257,8 +256,13 @@ class Walk:
         return null, ~all_null
 
     def column_stats(self, column: Column) -> ColumnStats | None:
+        """The statistics of a column in its Arrow type; bounds of a type that does not convert tell nothing."""
         if column.path not in self.known:
-            self.known[column.path] = self.stats.column(column.path)
+            found = self.stats.column(column.path)
+            try:
+                self.known[column.path] = found and _conformed(found, arrow_type(column.type))  # type: ignore[arg-type]
+            except ExpressionError:
+                self.known[column.path] = None
         return self.known[column.path]
 
     def strict(self, expr: Any) -> Bounds:
@@ -316,7 +320,7 @@ class Walk:
             found = self.column_stats(node)
             if found is None or not found.exact or found.min is None:
                 return None
-            rows.cache[node.path] = conform(found.min, arrow_type(node.type))  # type: ignore[arg-type]
+            rows.cache[node.path] = found.min
         try:
             return broadcast(value_of(expr, rows), rows.length)
         except (ExpressionError, pa.ArrowException):
@@ -346,6 +350,11 @@ _OUTCOMES: dict[str, Callable[[Flags, Flags, Flags], tuple[Flags, Flags]]] = {
     ">": lambda less, equal, greater: (greater, less | equal),
     ">=": lambda less, equal, greater: (greater | equal, less),
 }
+
+
+def _conformed(found: ColumnStats, t: pa.DataType) -> ColumnStats:
+    low, high = (None if bound is None else conform(bound, t) for bound in (found.min, found.max))
+    return replace(found, min=low, max=high)
 
 
 def _monotone_in(expr: Any) -> int | None:

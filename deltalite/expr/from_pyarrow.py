@@ -154,27 +154,20 @@ def _is_float(arg: Any) -> bool:
 
 
 def _comparison(op: str) -> Callable[[list[Any], dict[str, Any]], Expr]:
+    """In pyarrow a comparison with NaN is false, here NaN is the greatest number: where that matters it is spelt out."""
+
     def convert(args: list[Any], options: dict[str, Any]) -> Expr:
-        """In pyarrow a comparison with NaN is false, here NaN is the greatest number: the difference is written out."""
         left, right = args
-        floats = [a for a in args if _is_float(a)]
+        plain = Call(op, (left, right), BOOLEAN)
         if any(isinstance(a, Literal) and isinstance(a.value, float) and a.value != a.value for a in args):
             raise refused("a comparison with NaN")
-        if all(isinstance(a, Literal) for a in floats):
-            return Call(op, (left, right), BOOLEAN)
+        if all(isinstance(a, Literal) for a in args if _is_float(a)):
+            return plain
         variable = [a for a in args if not isinstance(a, Literal)]
-        if (
-            len(variable) != 1
-            or (isinstance(left, Literal) and left.value is None)
-            or (isinstance(right, Literal) and right.value is None)
-        ):
+        if len(variable) != 1 or any(isinstance(a, Literal) and a.value is None for a in args):
             raise refused("a comparison of floats with each other")
-        if (op in ("=", "<", "<=") and variable[0] is left) or (op in ("=", ">", ">=") and variable[0] is right):
-            return Call(op, (left, right), BOOLEAN)
-        nan = Call("isnan", (variable[0],), BOOLEAN)
-        if op == "!=":
-            return Call(op, (left, right), BOOLEAN)
-        return and_(Call(op, (left, right), BOOLEAN), not_(nan))
+        greater = (">", ">=") if variable[0] is left else ("<", "<=")
+        return and_(plain, not_(Call("isnan", (variable[0],), BOOLEAN))) if op in greater else plain
 
     return convert
 
@@ -211,7 +204,6 @@ def _if_else(args: list[Any], options: dict[str, Any]) -> Expr:
     condition, value, otherwise = args
     if isinstance(otherwise, Literal) and otherwise.value is None and _tests_validity(condition, value):
         return value.args[0]
-    condition = Case(((Call("is_null", (condition,)), Literal(None, BOOLEAN)),), condition)
     return Case(((Call("is_null", (condition,)), Literal(None, BOOLEAN)), (condition, value)), otherwise)
 
 

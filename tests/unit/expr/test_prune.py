@@ -149,6 +149,20 @@ def test_trap_45_what_is_missing_keeps_the_file():
     assert not kept("c = 0", "c", "long", 1, None, nulls=None)
 
 
+def test_bounds_of_another_type_are_converted_or_tell_nothing():
+    schema = Schema([Field("c", "long"), Field("d", "date")])
+    narrow = ColumnStats(array([1], pa.int32()), array([5], pa.int32()), array([0], pa.int32()))
+    odd = ColumnStats(array(["x"], pa.string()), array(["y"], pa.string()), None)
+    found = Files([None], array([10], pa.int32()), {"c": narrow, "d": odd})  # type: ignore[list-item]
+    assert not keep_mask(bind_predicate("c > 5", schema), found)[0]
+    assert whole_file(found, "c between 1 and 5", schema)
+    assert keep_mask(bind_predicate("d > '2020-01-01'", schema), found)[0]
+
+
+def whole_file(found: Files, predicate: str, schema: Schema) -> bool:
+    return bool(all_rows_match(bind_predicate(predicate, schema), found)[0])
+
+
 def test_nulls_under_not_neither_match_nor_make_a_whole_file_match():
     assert not kept("not c > 5", "c", "long", 6, 9, nulls=3)
     assert not whole("not c > 5", "c", "long", 1, 5, nulls=3)
