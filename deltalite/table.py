@@ -251,13 +251,16 @@ class DeltaTable:
         as_large_types: bool = False,
         file_pruning_predicate: Any = None,
     ) -> pyarrow.dataset.Dataset:
-        """A dataset for tools that push columns and filters into one (DuckDB, polars, DataFusion)."""
+        """A dataset for tools that push columns and filters into one (DuckDB, polars, DataFusion).
+
+        :param partitions: only rows that satisfy this.
+        :param file_pruning_predicate: only files that may hold a row that satisfies this.
+        """
         _no_filesystem(filesystem)
         from deltalite.interop.dataset import DeltaDataset
 
-        return DeltaDataset(
-            self._reading, self._reading.expression(partitions, file_pruning_predicate), schema, as_large_types
-        )
+        predicate = self._reading.expression(partitions)
+        return DeltaDataset(self._reading, predicate, schema, as_large_types, file_pruning_predicate)
 
     def to_pandas(
         self,
@@ -271,7 +274,7 @@ class DeltaTable:
     ) -> pandas.DataFrame:
         """The matching rows as a pandas frame.
 
-        :param max_bytes: refuse to build a frame whose Arrow data is larger; ``None`` is most of the free memory.
+        :param max_bytes: refuse to build a frame whose Arrow data is larger; ``None`` is half of the free memory.
         """
         _no_filesystem(filesystem)
         from deltalite.interop.pandas import to_pandas

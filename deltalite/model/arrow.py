@@ -22,6 +22,12 @@ from deltalite.model.types import ArrayType, DataType, Field, MapType, Primitive
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 MICROS = pa.timestamp("us")
 VARIANT = pa.struct([pa.field("metadata", pa.binary(), False), pa.field("value", pa.binary(), False)])
+_NUMPY_KINDS: dict[str, str] = {
+    **{f"uint{bits}": f"u{bits // 8}" for bits in (8, 16, 32, 64)},
+    "halffloat": "f2",
+    "float": "f4",
+    "double": "f8",
+}
 _EPOCH = dt.datetime(1970, 1, 1)
 _EPOCH_UTC = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 
@@ -271,8 +277,14 @@ def to_numpy(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_boolean(values.type):
         bits = np.frombuffer(data or b"", np.uint8)[start // 8 : (stop + 7) // 8]
         return np.unpackbits(bits, count=stop - start // 8 * 8, bitorder="little")[start % 8 :].view(bool)
-    kind = values.type.to_pandas_dtype() if not pa.types.is_temporal(values.type) else f"i{values.type.bit_width // 8}"
+    kind = _NUMPY_KINDS.get(str(values.type)) or f"i{values.type.bit_width // 8}"
     return np.frombuffer(data or b"", kind)[start:stop]
+
+
+def concat_batches(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Several batches of one schema as one; ``pyarrow.concat_batches`` is younger than the oldest pyarrow we take."""
+    joined = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return joined[0] if joined else batches[0]
 
 
 def all_null(arrow_type: pa.DataType, length: int) -> pa.Array:
