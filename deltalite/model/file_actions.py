@@ -115,6 +115,9 @@ def _parse_bulk(commits: list[Commit], partition_keys: Sequence[str]) -> _Parsed
     if _TAGS.search(data) or not _is_utf8(data):  # tags have any keys, so they fit no schema
         return None
     lines = [_count_lines(commit.data) for commit in commits]
+    objects = data.startswith(b"{") + data.count(b"\n{")
+    if objects != sum(lines) or b"\r" in data:  # pyarrow's reader crashes on a block that begins with null
+        return None
     values = pa.struct([pa.field(key, pa.string()) for key in partition_keys])
     kinds = {}
     for name, schema in (("add", ADD_SCHEMA), ("remove", REMOVE_SCHEMA)):

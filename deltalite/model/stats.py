@@ -109,6 +109,8 @@ def _in_bulk(texts: pa.Array, kind: pa.StructType) -> pa.StructArray | None:
 
     filled = pc.if_else(pc.equal(pc.fill_null(texts, _NOTHING), _NOTHING), _EMPTY_OBJECT, texts)
     lines = pc.binary_join_element_wise(filled, _NOTHING, _NEWLINE)
+    if not _are_objects(lines):
+        return None
     longest = pc.max(pc.binary_length(lines)).as_py() or 1
     written = pa.schema([pa.field(f.name, _written_type(f.type)) for f in kind])
     try:
@@ -123,6 +125,14 @@ def _in_bulk(texts: pa.Array, kind: pa.StructType) -> pa.StructArray | None:
         return None
     children = [_typed(_one(table.column(f.name)), f.type) for f in kind]
     return _struct(children, kind, texts)
+
+
+def _are_objects(lines: pa.Array) -> bool:
+    """Whether every line begins an object and ends it; pyarrow's reader crashes on a block that begins with null."""
+    if not pc.all(pc.starts_with(lines, "{")).as_py():
+        return False
+    data = np.frombuffer(_bytes_of(lines), np.uint8)
+    return np.count_nonzero(data == ord("\n")) == len(lines) and not (data == ord("\r")).any()
 
 
 def _bytes_of(lines: pa.Array) -> pa.Buffer:
@@ -181,7 +191,13 @@ def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         children = [_column([row.get(f.name) if row else None for row in rows], f.type) for f in kind]
         return _struct(children, kind, array([True if row is not None else None for row in rows], pa.bool_()))
     data_type = type_from_arrow(kind)
-    return array([_value(value, data_type) for value in values], kind)
+    found = array([_value(value, data_type) for value in values], type_to_arrow(data_type))  # times in microseconds
+    if found.type == kind:
+        return found
+    try:
+        return found.cast(kind)
+    except pa.ArrowInvalid:
+        return pa.nulls(len(found), kind)
 
 
 _BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}

@@ -234,7 +234,9 @@ def test_lists_of_structs_that_grew(compliant):
     assert read_one(kind, stored, use_compliant_nested_type=compliant) == expected
 
 
-@pytest.mark.skipif(int(pa.__version__.split(".")[0]) < 24, reason="older pyarrow cannot read fixed-size lists that are null")
+@pytest.mark.skipif(
+    int(pa.__version__.split(".")[0]) < 24, reason="older pyarrow cannot read fixed-size lists that are null"
+)
 def test_large_and_fixed_size_lists():
     assert read_one(ArrayType("long"), pa.array([[1], None, []], pa.large_list(pa.int64()))) == [[1], None, []]
     assert read_one(ArrayType("long"), pa.array([[1, 2], None], pa.list_(pa.int64(), 2))) == [[1, 2], None]
