@@ -36,7 +36,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"types_mapper": pd.ArrowDtype},
         {"types_mapper": {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}.get},
     ],
-    ids=str,
+    ids=["all", "columns", "filter", "filters", "arrow types", "nullable types"],
 )
 def test_frames_are_those_of_deltalake(mixed: Path, arguments: dict) -> None:
     ours = deltalite.DeltaTable(mixed).to_pandas(**arguments)
