@@ -114,9 +114,9 @@ def _into(array: Any, wanted: pa.DataType, name: str) -> Any:
 def _column(name: str, values: Any, schema: StructType | None) -> Any:
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
-    if hasattr(values, "__arrow_c_stream__"):
+    if hasattr(values, "__arrow_c_stream__") and not _is_series(values):
         return pa.chunked_array(values)
-    if hasattr(values, "__arrow_c_array__"):
+    if hasattr(values, "__arrow_c_array__") and not _is_series(values):
         return pa.array(values)
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise InvalidArgumentError(
@@ -133,15 +133,27 @@ def _column(name: str, values: Any, schema: StructType | None) -> Any:
 
 def _array(values: Any, wanted: DataType | None) -> Any:
     """The values in the type that they have. ``wanted`` tells a map from a struct, and gives decimals their scale."""
-    if wanted is not None and _holds_map(wanted) and not hasattr(values, "dtype"):
+    if wanted is not None and _holds_map(wanted) and _has_objects(values):
         return _nested(list(values), wanted)
-    is_series = hasattr(values, "index") and hasattr(values, "dtype")
     try:
-        return pa.array(values, from_pandas=is_series)
+        found = pa.array(values, from_pandas=_is_series(values))
+        if pa.types.is_floating(found.type) and _has_objects(values) and any(v is True or v is False for v in values):
+            raise pa.ArrowTypeError("numbers and booleans")  # pyarrow would take True for 1.0
+        return found
     except _NOT_OF_TYPE:
         if isinstance(wanted, PrimitiveType) and wanted.is_decimal:
-            return pa.array(values, type_to_arrow(wanted), from_pandas=is_series)
+            return pa.array(values, type_to_arrow(wanted), from_pandas=_is_series(values))
         raise
+
+
+def _is_series(values: Any) -> bool:
+    """Whether the values are a column of pandas, where NaN stands for a missing value."""
+    return hasattr(values, "iloc")
+
+
+def _has_objects(values: Any) -> bool:
+    """Whether the values are Python objects rather than numbers in a buffer."""
+    return str(getattr(values, "dtype", "object")) == "object"
 
 
 def _holds_map(data_type: DataType) -> bool:

@@ -37,6 +37,11 @@ class ParquetOptions:
     encodings: Mapping[str, str] = field(default_factory=dict)
     writer: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether everything is left to the defaults but the codec and the size of row groups."""
+        return not (self.statistics_off or self.dictionary or self.encodings or self.writer)
+
 
 @dataclass(frozen=True)
 class WriteSpec:

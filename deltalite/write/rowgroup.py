@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from deltalite.exceptions import InvalidArgumentError
 from deltalite.write.footer import footer_start
 from deltalite.write.layout import Layout
 from deltalite.write.stats import LeafStats, of_row_group
@@ -36,16 +37,35 @@ class RowGroup(NamedTuple):
 
 
 def encode(layout: Layout, batches: Sequence[pa.RecordBatch]) -> RowGroup:
-    """Encode the rows of one row group."""
+    """Encode the rows of one row group.
+
+    :raises InvalidArgumentError: when the writer's options do not go with the columns.
+    """
     rows = pa.Table.from_batches(batches, layout.file_schema)
     sink = pa.BufferOutputStream()
     footers: list[Any] = []
-    options = writer_options(layout, batches)
-    with pq.ParquetWriter(sink, layout.file_schema, metadata_collector=footers, **options) as writer:
-        writer.write_table(rows, row_group_size=rows.num_rows)
+    try:
+        _write(rows, sink, footers, writer_options(layout, batches))
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        if layout.spec.parquet.is_plain:
+            raise
+        raise InvalidArgumentError(
+            f"pyarrow {pa.__version__} cannot write Parquet with these writer_properties: {error}",
+            hint="leave out what the message names; the defaults fit every table",
+        ) from error
     data = memoryview(sink.getvalue())
     stats = of_row_group(layout.stats, batches, footers[0].row_group(0), layout.footer_off)
     return RowGroup(data, footer_start(data), rows.num_rows, stats)
+
+
+def _write(rows: pa.Table, sink: Any, footers: list[Any], options: dict[str, Any]) -> None:
+    writer = pq.ParquetWriter(sink, rows.schema, metadata_collector=footers, **options)
+    try:
+        writer.write_table(rows, row_group_size=rows.num_rows)
+    except BaseException:
+        writer.is_open = False  # or its destructor would close it, and fail again
+        raise
+    writer.close()
 
 
 def writer_options(layout: Layout, batches: Sequence[pa.RecordBatch]) -> dict[str, Any]:
