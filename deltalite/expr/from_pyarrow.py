@@ -154,7 +154,7 @@ def _is_float(arg: Any) -> bool:
 
 
 def _comparison(op: str) -> Callable[[list[Any], dict[str, Any]], Expr]:
-    """In pyarrow a comparison with NaN is false, here NaN is the greatest number: where that matters it is spelt out."""
+    """In pyarrow a comparison with NaN is false, here NaN is the greatest number: the difference is spelt out."""
 
     def convert(args: list[Any], options: dict[str, Any]) -> Expr:
         left, right = args
