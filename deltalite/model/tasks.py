@@ -5,7 +5,7 @@ Both are values: picklable, without a store, a clock or a snapshot behind them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ PLAN_FILES = pa.schema([*(ADD_SCHEMA.field(name) for name in FILE_COLUMNS), pa.f
 
 FILE_NAME = "_file"
 ROW_INDEX = "_row_index"
+_TASKS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,13 @@ class ScanPlan:
 
     def tasks(self) -> list[FileTask]:
         """One task per file, in the order of the log."""
-        return [self._task(row) for row in self.files.to_pylist()]
+        return list(self.iter_tasks())
+
+    def iter_tasks(self) -> Iterator[FileTask]:
+        """The tasks one after the other, made as they are asked for."""
+        for start in range(0, self.files.num_rows, _TASKS_AT_ONCE):
+            for row in self.files.slice(start, _TASKS_AT_ONCE).to_pylist():
+                yield self._task(row)
 
     def _task(self, row: Mapping[str, Any]) -> FileTask:
         return FileTask(

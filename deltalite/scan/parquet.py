@@ -113,8 +113,8 @@ def _open(store: Store, path: str, size: int | None) -> pq.ParquetFile:
     try:
         source = store.open_input(path, size=size)
         file = pq.ParquetFile(source, **options)
-    except pa.ArrowInvalid:
-        if store.is_local or size is None:
+    except (pa.ArrowException, OSError) as error:
+        if store.is_local or size is None or isinstance(error, FileNotFoundError):
             raise
         source = store.open_input(path)  # not every writer logs the size faithfully
         file = pq.ParquetFile(source, **options)

@@ -48,13 +48,16 @@ def _processors() -> int:
 def _batches(
     store: Store, plan: ScanPlan, resolve: Resolve, threads: int, batch_size: int, limit: int | None
 ) -> Iterator[pa.RecordBatch]:
-    tasks = plan.tasks() if limit is None or limit > 0 else []
-    shared = plan.shared()
+    if limit is not None and limit <= 0:
+        return
+    shared, only_one = plan.shared(), plan.files.num_rows == 1
     read = partial(
-        read_task, store, shared, resolve=resolve, batch_size=batch_size, use_threads=len(tasks) == 1 and threads > 1
+        read_task, store, shared, resolve=resolve, batch_size=batch_size, use_threads=only_one and threads > 1
     )
-    sources = [partial(read, task) for task in tasks]
-    yield from ordered(sources, threads if limit is None else 1, lambda batch: batch.nbytes, AHEAD_BYTES)
+    sources = (partial(read, task) for task in plan.iter_tasks())
+    yield from ordered(
+        sources, 1 if only_one or limit is not None else threads, lambda batch: batch.nbytes, AHEAD_BYTES
+    )
 
 
 def _first(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:

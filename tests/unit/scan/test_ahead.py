@@ -96,3 +96,27 @@ def test_a_reader_that_is_dropped_closes_its_files(monkeypatch):
     reader.read_next_batch()
     del reader
     assert len(opened) == len(closed) >= 1 and threads_alive() == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_sources_are_taken_as_needed_and_their_errors_come_in_turn(threads):
+    taken = []
+
+    def sources():
+        for index in range(50):
+            taken.append(index)
+            if index == 20:
+                raise ValueError("no such source")
+            yield lambda i=index: iter([i])
+
+    ahead = ordered(sources(), threads, lambda _: 1, 1)
+    assert next(ahead) == 0
+    time.sleep(0.02)
+    assert len(taken) <= threads + 1
+    with pytest.raises(ValueError, match="no such source"):
+        list(ahead)
+    assert threads_alive() == 0
+
+
+def test_no_sources():
+    assert list(ordered([], 3, lambda _: 1, 1)) == []
