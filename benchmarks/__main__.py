@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.core import SCALES, Scale, Workload
 from benchmarks.process import alternate
-from benchmarks.report import Result, environment, table, targets, to_json
+from benchmarks.report import Result, Results, environment, from_json, summary, table, targets, to_json
 from benchmarks.workloads import WORKLOADS
 
 __all__ = ["main"]
@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scale = asdict(SCALES[asked.scale])
         print("\n".join(f"{name:32} {workload.question.format_map(scale)}" for name, workload in WORKLOADS.items()))
         return 0 if asked.list else 2
+    if asked.show:
+        told = json.loads(asked.show.read_text())
+        _print(chosen, from_json(told), SCALES[told["environment"]["scale"]])
+        return 0
     scale = SCALES[asked.scale]
     data = (asked.data or Path(tempfile.gettempdir()) / "deltalite-benchmarks") / f"{scale.name}-{_INPUTS_VERSION}"
     data.mkdir(parents=True, exist_ok=True)
@@ -36,10 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for workload in chosen:
         results[workload.name] = _measure(workload, asked.engines, data, scale, asked.runs)
         print(table(workload, results[workload.name], scale), flush=True, end="\n\n")
-    print(targets(chosen, results))
+    _print(chosen, results, scale, tables=False)
     _save(asked.json, json.dumps(to_json(environment(scale.name, asked.runs), results), indent=1))
     everything = [result for found in results.values() for result in found.values()]
     return int(any(result.failure or result.differs for result in everything))
+
+
+def _print(chosen: Sequence[Workload], results: Results, scale: Scale, tables: bool = True) -> None:
+    for workload in chosen if tables else ():
+        if workload.name in results:
+            print(table(workload, results[workload.name], scale), end="\n\n")
+    print(summary(chosen, results, scale), end="\n\n")
+    print(targets(chosen, results))
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -52,6 +64,9 @@ def _arguments() -> argparse.ArgumentParser:
         "--data", type=Path, metavar="DIR", help="where inputs are kept (default: the temporary directory)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="results (default: benchmarks/results/<time>.json)")
+    parser.add_argument(
+        "--show", type=Path, metavar="FILE", help="print the tables of results written before, and stop"
+    )
     parser.add_argument("--list", action="store_true", help="name the workloads and stop")
     return parser
 

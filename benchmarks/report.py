@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.core import Metric, Scale, Target, Workload
 from benchmarks.process import Failure, Sample
 
-__all__ = ["Result", "environment", "table", "targets", "to_json"]
+__all__ = ["Result", "environment", "from_json", "summary", "table", "targets", "to_json"]
 
-_BASIS = "deltalake"
+_BASIS, _FLOOR = "deltalake", "pyarrow"
 _ENDS = 10  # laps compared for growth
 Results = Mapping[str, Mapping[str, "Result"]]
 
@@ -106,6 +106,31 @@ def _ratio(value: float | None, basis: float | None) -> str:
     return f"{value / basis:.2f}" if value is not None and basis else ""
 
 
+def summary(workloads: Iterable[Workload], results: Results, scale: Scale) -> str:
+    """A Markdown table with a line for each way in which deltalite did a workload, beside deltalake and the floor."""
+    lines = [
+        "| workload | deltalite | deltalake | wall x | CPU x | memory x | floor CPU x |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for workload in workloads:
+        found = results.get(workload.name, {})
+        for name in (name for name in found if name.startswith("deltalite")):
+            other = found.get(name.replace("deltalite", _BASIS)) or found.get(_BASIS) or Result()
+            floor = found.get(_FLOOR) or Result()
+            how = name.removeprefix("deltalite").strip()
+            asked = f"{workload.question.format_map(asdict(scale))}{f' ({how})' if how else ''}"
+            cells = [f"`{workload.name}`: {asked}", _short(found[name]), _short(other)]
+            cells += [_ratio(found[name].metric(m), other.metric(m)) for m in ("wall", "cpu", "memory")]
+            cells.append(_ratio(found[name].metric("cpu"), floor.metric("cpu")))
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _short(result: Result) -> str:
+    wall, cpu, memory = (result.metric(metric) for metric in ("wall", "cpu", "memory"))
+    return f"{_seconds(wall)}, {_seconds(cpu)}, {_megabytes(memory)}" if wall is not None else ""
+
+
 # -- targets -----------------------------------------------------------------------------------------------------
 
 
@@ -186,4 +211,15 @@ def to_json(surroundings: Mapping[str, Any], results: Results) -> dict[str, Any]
             }
             for workload, found in results.items()
         },
+    }
+
+
+def from_json(told: Mapping[str, Any]) -> dict[str, dict[str, Result]]:
+    """The results that :func:`to_json` wrote."""
+    return {
+        workload: {
+            name: Result([Sample(**run) for run in result["runs"]], result["failure"], None, result["differs"])
+            for name, result in found.items()
+        }
+        for workload, found in told["workloads"].items()
     }
