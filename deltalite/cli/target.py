@@ -41,7 +41,7 @@ def parse_target(text: str) -> Target:
     :raises InvalidArgumentError: when what follows the ``@`` is neither a version nor a time.
     """
     base, mark, suffix = text.rpartition("@")
-    if not mark or "/" in suffix or "\\" in suffix or _in_authority(base) or Path(text).exists():
+    if not mark or "/" in suffix or "\\" in suffix or Path(text).exists():
         return Target(text)
     if not base:
         raise InvalidArgumentError(f"{text!r} names no table", hint="write TABLE@VERSION")
@@ -49,6 +49,8 @@ def parse_target(text: str) -> Target:
         return Target(base, version=int(match[1]))
     if _TIME.fullmatch(suffix):
         return Target(base, timestamp=parse_time(suffix))
+    if _in_authority(base):
+        return Target(text)
     raise InvalidArgumentError(
         f"{suffix!r} in {text!r} is neither a version nor a time, and there is no tag of that name",
         hint=f"versions read like @12 or @v12; times like @{_TIME_FORMS}",

@@ -84,8 +84,8 @@ compressed (`.gz`, `.bz2`, `.zst`), and stdin as `-`. The load is one commit, an
 
 * Columns are found by name, ignoring case. Columns that the input lacks become null (or their default); new ones need
   `--schema-mode merge`.
-* csv and JSON are typed by the table. A value that does not fit is refused with its row, and nothing is written: no text
-  in a number column, no rounding, no overflow, no `NA` that turns into null unless `--null-value NA` says so.
+* csv and JSON are typed by the table. A value that does not fit is refused with its row, and nothing is written: no
+  text in a number column, no rounding, no overflow, no `NA` that turns into null unless `--null-value NA` says so.
 * In csv an empty cell is null and `""` is the empty string (null in columns that are not text). Times without a zone
   are UTC. Binary is base64, nested columns are JSON.
 * Where there is no table yet, `--create` makes one. Types then come from `--schema` or from the first megabytes of the
@@ -117,8 +117,8 @@ AWS_ENDPOINT_URL = "http://localhost:9000"
 ```
 
 [Storage options](storage.md) come from the profile, then from `DELTALITE_STORAGE_OPTIONS` (a JSON object, or
-`KEY=VALUE` words), then from `--storage-option`; later ones win. Keep secrets out of the command line, where other users
-of the machine can read them: use the environment or the file.
+`KEY=VALUE` words), then from `--storage-option`; later ones win. Keep secrets out of the command line, where other
+users of the machine can read them: use the environment or the file.
 
 `eval "$(deltalite completion bash)"` completes commands, options, tables and columns.
 

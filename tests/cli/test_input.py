@@ -91,6 +91,7 @@ def test_csv_comes_back_as_it_was(rows, quoting, delimiter):
     assert [{k.lower(): v for k, v in r.items()} for r in found] == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-999, 999), min_size=1, max_size=30), st.data())
 def test_text_in_a_number_column_is_refused_with_row_and_value(numbers, data):
     bad = data.draw(st.integers(0, len(numbers) - 1))
@@ -408,6 +409,7 @@ def test_json_does_not_hold_the_whole_file(monkeypatch):
 # -- sources -----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50), st.binary(max_size=50), st.lists(st.integers(1, 20), min_size=60, max_size=60))
 def test_a_prefixed_stream_is_the_whole_stream(prefix, rest, sizes):
     stream = Prefixed(prefix, io.BytesIO(rest))
@@ -487,6 +489,7 @@ def test_rows_are_arranged_as_the_schema_of_a_new_table_says():
         arranged(pa.table({"other": [1]}).to_reader(), schema)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(
         [

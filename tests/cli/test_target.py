@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltalite.cli.target import Target, parse_target, parse_time
@@ -15,16 +15,19 @@ UTC = dt.timezone.utc
 names = st.text("abc./_-~ é:", min_size=1)
 
 
+@settings(deadline=None)
 @given(names)
 def test_text_without_a_mark_is_a_place(name):
     assert parse_target(name) == Target(name)
 
 
+@settings(deadline=None)
 @given(names, st.integers(0, 10**9), st.sampled_from(["", "v", "V"]))
 def test_a_number_is_a_version(name, version, mark):
     assert parse_target(f"{name}@{mark}{version}") == Target(name, version=version)
 
 
+@settings(deadline=None)
 @given(st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(9000, 1, 1)), st.sampled_from(["T", " "]))
 def test_a_time_is_a_time_in_utc(moment, letter):
     text = moment.isoformat(letter)
@@ -63,6 +66,7 @@ def test_how_long_ago():
         "abfss://container@account.dfs.core.windows.net/tables/events",
         "abfss://container@account.dfs.core.windows.net",
         "sftp://user@host/events",
+        "sftp://user@host",
         "./mail@home/events",
     ],
 )

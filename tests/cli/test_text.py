@@ -6,7 +6,7 @@ import datetime as dt
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deltalite.cli.output import text
@@ -16,6 +16,7 @@ UTC = dt.timezone.utc
 
 
 @pytest.mark.bug("S-19")
+@settings(deadline=None)
 @given(st.text())
 def test_nothing_that_acts_on_a_terminal_survives(value):
     shown = text.escape(value)
@@ -25,6 +26,7 @@ def test_nothing_that_acts_on_a_terminal_survives(value):
         assert shown == value
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**17), 10**17))
 def test_a_size_is_right_to_three_digits(size):
     number, unit = text.size(size).split(" ")
@@ -47,6 +49,7 @@ def test_sizes(size, shown):
     assert text.size(size) == shown
 
 
+@settings(deadline=None)
 @given(st.datetimes(dt.datetime(1000, 1, 1), dt.datetime(9999, 12, 31), timezones=st.just(UTC)))
 def test_a_moment_reads_back(moment):
     shown = text.moment(moment)
@@ -62,6 +65,7 @@ def test_moments_of_milliseconds():
     assert text.clock(1_500) == "1970-01-01 00:00:01"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 10**6))
 def test_a_share_of_some_is_never_none_or_all(part, whole):
     part = min(part, whole)
@@ -69,6 +73,7 @@ def test_a_share_of_some_is_never_none_or_all(part, whole):
     assert (shown == "0 %") == (part == 0) and (shown == "100 %") == (part == whole)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=40), st.integers(1, 300))
 def test_columns_fit_the_room_and_the_first_one_stays(natural, room):
     kept, widths = fit(natural, room)

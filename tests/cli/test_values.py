@@ -109,7 +109,7 @@ def same(found, expected):
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(arrays())
 def test_json_says_what_the_values_are(array):
     texts = json_column(array).to_pylist()
@@ -144,6 +144,7 @@ def test_decimals_and_long_integers_are_exact():
     assert json_column(pa.array([2**63 - 1, -(2**63)])).to_pylist() == [str(2**63 - 1), str(-(2**63))]
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.floats()))
 def test_floats_read_back_and_look_like_floats(values):
     texts = text_column(pa.array(values, pa.float64())).to_pylist()
@@ -186,8 +187,10 @@ def test_control_characters_are_shown():
     ]
 
 
-@settings(max_examples=150)
-@given(st.lists(st.tuples(st.none() | text, st.none() | st.integers(-99, 99)), max_size=6))
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.none() | text.filter(lambda t: "\0" not in t), st.none() | st.integers(-99, 99)), max_size=6)
+)
 def test_csv_reads_back_with_the_csv_module(rows):
     out = printed("csv", rows)
     found = list(csv.reader(io.StringIO(out, newline="")))
@@ -195,7 +198,7 @@ def test_csv_reads_back_with_the_csv_module(rows):
     assert [tuple(r) for r in found[1:]] == [(s or "", "" if n is None else str(n)) for s, n in rows]
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.none() | text, st.none() | st.integers(-99, 99)), max_size=6))
 def test_tsv_and_plain_keep_one_line_per_row(rows):
     for format in ("tsv", "plain"):
@@ -204,7 +207,7 @@ def test_tsv_and_plain_keep_one_line_per_row(rows):
         assert all(line.count("\t") == 1 for line in lines[:-1])
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.none() | text, st.none() | st.integers(-99, 99)), max_size=6))
 def test_json_and_ndjson_say_the_same(rows):
     expected = [{"s": s, 'odd "n"': n} for s, n in rows]

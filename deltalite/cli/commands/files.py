@@ -93,7 +93,7 @@ def _stats_columns(handle: DeltaTable, asked: Sequence[str] | None, where: str |
         partitions = set(handle.metadata().partition_columns)
         return [f.name for f in schema.fields if f.name.lower() in words and f.name not in partitions]
     for name in asked:
-        if schema.get(name.split(".")[0]) is None:
+        if schema.get(name) is None and schema.get(name.partition(".")[0]) is None:
             raise InvalidArgumentError(f"there is no column {name!r}", hint=f"columns: {', '.join(schema.names)}")
     return [name if (f := schema.get(name)) is None else f.name for name in asked]
 

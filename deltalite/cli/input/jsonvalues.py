@@ -122,17 +122,13 @@ def _build(values: Sequence[Any], wanted: DataType) -> pa.Array:
     if isinstance(wanted, ArrayType):
         _expect(values, list)
         inner = _build([v for row in values if row is not None for v in row], wanted.element_type)
-        return _ranges(values, type_to_arrow(wanted), [inner])
+        return pa.ListArray.from_arrays(_offsets(values), inner, type=type_to_arrow(wanted))
     if isinstance(wanted, MapType):
         _expect(values, dict)
         pairs = [pair for row in values if row is not None for pair in row.items()]
         keys = typed(array([k for k, _ in pairs], pa.string()), _primitive(wanted.key_type))
         items = _build([v for _, v in pairs], wanted.value_type)
-        arrow_type = type_to_arrow(wanted)
-        entries = struct_array(
-            [keys, items], pa.struct([arrow_type.key_field, arrow_type.item_field]), _all_valid(len(pairs))
-        )
-        return _ranges(values, arrow_type, [entries])
+        return pa.MapArray.from_arrays(_offsets(values), keys, items, type=type_to_arrow(wanted))
     if isinstance(wanted, StructType):
         return _build_struct(values, wanted)
     return _build_primitive(values, wanted)
@@ -149,17 +145,11 @@ def _expect(values: Iterable[Any], kind: Any) -> None:
         raise Unfit
 
 
-def _all_valid(length: int) -> pa.Array:
-    return array([True] * length, pa.bool_()).is_valid() if length else pa.nulls(0, pa.bool_())
-
-
-def _ranges(values: Sequence[Any], arrow_type: pa.DataType, children: list[pa.Array]) -> pa.Array:
-    """A list or map array whose rows are as long as the values."""
-    offsets = np.zeros(len(values) + 1, np.int32)
-    np.cumsum([0 if v is None else len(v) for v in values], out=offsets[1:])
-    valid = array([None if v is None else True for v in values], pa.bool_())
-    buffers = [valid.buffers()[0], pa.py_buffer(offsets.tobytes())]
-    return pa.Array.from_buffers(arrow_type, len(values), buffers, valid.null_count, 0, children)
+def _offsets(values: Sequence[Any]) -> pa.Array:
+    """Where each list or map begins among the elements of all; null where there is none."""
+    ends = np.cumsum([0, *(0 if v is None else len(v) for v in values)]).tolist()
+    starts = [None if v is None else end for v, end in zip(values, ends, strict=False)]
+    return array([*starts, ends[-1]], pa.int32())
 
 
 def _build_struct(values: Sequence[Any], wanted: StructType) -> pa.Array:
