@@ -57,7 +57,7 @@ def _arrow(data: Any, _: StructType | None) -> pa.RecordBatchReader | None:
         return pa.RecordBatchReader.from_batches(data.schema, [data])
     dataset = sys.modules.get("pyarrow.dataset")
     if dataset is not None and isinstance(data, dataset.Dataset):
-        return data.scanner().to_reader()
+        return data.scanner(batch_readahead=2, fragment_readahead=1).to_reader()  # the default reads far ahead
     if dataset is not None and isinstance(data, dataset.Scanner):
         return data.to_reader()
     return None

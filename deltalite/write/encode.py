@@ -50,11 +50,11 @@ class _Task:
 class _Lane:
     """One partition's files: one at a time, written by one thread at a time."""
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, number: int) -> None:
         self.key = key
+        self.number = number
         self.tasks: deque[_Task] = deque()
         self.is_busy = False
-        self.number = 0
         self.file: DataFile | None = None
 
 
@@ -68,9 +68,10 @@ class Encoder:
         self._stem = f"{spec.txn_id}-{secrets.token_hex(4)}" if spec.txn_id else str(uuid.uuid4())
         self._max_open = OPEN_FILES_LOCAL if store.is_local else OPEN_FILES_REMOTE
         self._lanes: OrderedDict[Key, _Lane] = OrderedDict()  # that may get more rows; least recent first
+        self._lane_count = 0
         self._paths: list[str] = []
         self._open_files: set[DataFile] = set()
-        self._finished: dict[int, AddFile] = {}
+        self._finished: list[tuple[int, AddFile]] = []  # with the number of the lane
         self._deferred: tuple[_Lane, _Task] | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._changed = threading.Condition()
@@ -80,7 +81,10 @@ class Encoder:
 
     def submit(self, key: Key, batches: list[pa.RecordBatch], last: bool = False) -> None:
         """Write one row group of a partition; ``last`` says that the partition gets no more."""
-        lane = self._lanes.pop(key, None) or _Lane(key)
+        lane = self._lanes.pop(key, None)
+        if lane is None:
+            lane = _Lane(key, self._lane_count)
+            self._lane_count += 1
         if last and self._pool is None and self._deferred is None:
             self._deferred = (lane, _Task(batches, last, 0))
             return
@@ -90,7 +94,7 @@ class Encoder:
         self._start(lane, _Task(batches, last, max(MIB, sum(batch.nbytes for batch in batches))))
 
     def finish(self) -> list[AddFile]:
-        """Finish all files and describe them, in the order in which they were begun."""
+        """Finish all files and describe them: partitions in order of appearance, files in the order of their rows."""
         if self._pool is None and self._deferred is not None:
             lane, task = self._deferred
             self._encode(task)
@@ -100,7 +104,7 @@ class Encoder:
         self._await(lambda: not self._tasks)
         if self._pool is not None:
             self._pool.shutdown()
-        return [self._finished[number] for number in sorted(self._finished)]
+        return [add for _, add in sorted(self._finished, key=lambda found: found[0])]
 
     def abort(self) -> None:
         """Throw away unfinished files and delete the finished ones."""
@@ -191,8 +195,7 @@ class Encoder:
         values = dict(zip(self._spec.partition_keys, lane.key, strict=True))
         directory = partition.directory(self._spec.partition_keys, values)
         with self._changed:
-            lane.number = len(self._paths)
-            name = f"part-{self._spec.task[0]:05d}-{self._stem}-c{lane.number:03d}{self._layout.suffix}"
+            name = f"part-{self._spec.task[0]:05d}-{self._stem}-c{len(self._paths):03d}{self._layout.suffix}"
             path = f"{directory}/{name}" if directory else name
             self._paths.append(path)
         lane.file = DataFile(self._store, path, self._layout, values)
@@ -203,6 +206,6 @@ class Encoder:
     def _finish(self, lane: _Lane, file: DataFile) -> None:
         add = file.finish()
         with self._changed:
-            self._finished[lane.number] = add
+            self._finished.append((lane.number, add))
             self._open_files.discard(file)
             lane.file = None

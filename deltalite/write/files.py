@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BATCH_ROWS = 131_072
 BATCH_BYTES = 8 * MIB
 SMALL_BATCH_ROWS = 16_384
+SAMPLE_ROWS = 1000
 ROW_GROUP_BYTES = 24 * MIB
 SMALL_ROW_GROUP_BYTES = 8 * MIB
 
@@ -40,7 +41,7 @@ def write_files(store: Store, spec: WriteSpec, reader: pa.RecordBatchReader) -> 
     file that holds the row becomes visible. When anything fails, the files that this call finished are deleted again.
 
     :param reader: the rows; read once, never collected whole.
-    :return: one ``AddFile`` per data file, in the order in which they were begun; none when there are no rows.
+    :return: one ``AddFile`` per data file, partitions in order of appearance; none when there are no rows.
     :raises SchemaMismatchError: when columns or values do not fit the table.
     :raises ConstraintViolation: when rows break NOT NULL, an invariant, a CHECK or a generated column's expression.
     :raises StorageError: when the store refuses.
@@ -80,28 +81,41 @@ def _runs(spec: WriteSpec, splitter: Splitter, reader: pa.RecordBatchReader) -> 
     """The rows as they go into files, batch by batch, in the order of partitions."""
     layout = layout_of(spec)
     rules = RowRules(spec, layout)
-    plan: Conform | None = None
-    for batch in _sliced(_merged(reader) if spec.partition_columns else reader):
-        if plan is None:
-            plan = layout.plan(reader.schema, rules.computed, spec.unsafe_cast, batch.slice(0, 1000))
-        rows = rules.apply(plan.apply(batch))
+    batches = _fitted(spec, rules.computed, reader)
+    for batch in _merged(batches) if spec.partition_columns else batches:
+        rows = rules.apply(batch)
         yield splitter.split([rows.column(name) for name in spec.partition_columns], layout.file_rows(rows))
+
+
+def _fitted(spec: WriteSpec, computed: frozenset[str], reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The batches with the table's columns and types."""
+    layout = layout_of(spec)
+    plan: Conform | None = None
+    for batch in _sliced(reader):
+        if plan is None:
+            plan = layout.plan(reader.schema, computed, spec.unsafe_cast, batch.slice(0, SAMPLE_ROWS))
+        yield plan.apply(batch)
     if plan is None:
-        layout.plan(reader.schema, rules.computed, spec.unsafe_cast, None)
+        layout.plan(reader.schema, computed, spec.unsafe_cast, None)
 
 
 def _merged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Small batches put together, because each one costs a slice per partition."""
     gathered: list[pa.RecordBatch] = []
-    rows = 0
+    rows = size = 0
     for batch in batches:
         gathered.append(batch)
         rows += batch.num_rows
-        if rows >= SMALL_BATCH_ROWS or sum(b.nbytes for b in gathered) >= BATCH_BYTES:
-            yield concat_batches(gathered) if len(gathered) > 1 else batch
-            gathered, rows = [], 0
+        size += batch.nbytes
+        if rows >= SMALL_BATCH_ROWS or size >= BATCH_BYTES:
+            yield _together(gathered)
+            gathered, rows, size = [], 0, 0
     if gathered:
-        yield concat_batches(gathered) if len(gathered) > 1 else gathered[0]
+        yield _together(gathered)
+
+
+def _together(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return concat_batches(batches) if len(batches) > 1 else batches[0]
 
 
 def _sliced(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
