@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deltalite.exceptions import InvalidTableError, StorageError
+from deltalite.model.arrow import mask_array
 from deltalite.scan.columns import Columns, Leaf, MatchedColumn, Matcher, file_nodes
 from deltalite.storage import Store
 
@@ -68,15 +70,13 @@ class DataFile:
 
     def batches(
         self, columns: Sequence[MatchedColumn], groups: Sequence[RowGroup], batch_size: int, use_threads: bool = False
-    ) -> Iterator[tuple[list[pa.Array], int]]:
-        """The columns of some row groups in the table's types, and the number of rows, batch by batch.
+    ) -> Iterator[FileBatch]:
+        """The columns of some row groups, batch by batch.
 
         :param batch_size: rows of a batch at most; fewer where rows are wide.
         :raises InvalidTableError: the bytes are damaged, or hold fewer rows than the footer says.
         """
         leaves = sorted({leaf for column in columns if column.source for leaf in column.source.leaves})
-        tops = sorted({column.field.first for column in columns if column.field})
-        order = {first: at for at, first in enumerate(tops)}
         expected, found = sum(group.num_rows for group in groups), 0
         with reading(self.path):
             for batch in self._parquet.reader.iter_batches(
@@ -86,7 +86,7 @@ class DataFile:
                 use_threads=use_threads,
             ):
                 found += batch.num_rows
-                yield [_column(column, batch, order) for column in columns], batch.num_rows
+                yield FileBatch(self.path, columns, batch)
         if found != expected:
             raise InvalidTableError(f"{self.path} holds {found} rows where its footer says {expected}", path=self.path)
 
@@ -97,11 +97,34 @@ class DataFile:
         return max(1, min(batch_size, rows, _BATCH_BYTES * rows // max(size, 1)))
 
 
-def _column(column: MatchedColumn, batch: pa.RecordBatch, order: dict[int, int]) -> pa.Array:
-    if column.source is None or column.field is None:
-        return pa.nulls(batch.num_rows, column.type)
-    values = batch.column(order[column.field.first])
-    return values if column.source.convert is None else column.source.convert(values)
+class FileBatch:
+    """Some rows as the file holds them."""
+
+    def __init__(self, path: str, columns: Sequence[MatchedColumn], batch: pa.RecordBatch) -> None:
+        self._path = path
+        self._columns = columns
+        self._batch = batch
+        self.num_rows: int = batch.num_rows
+
+    def values(self, mask: np.ndarray | None = None) -> dict[str, Any]:
+        """The columns by name, in the table's types.
+
+        :param mask: the rows wanted; ``None`` for all. What is not wanted is neither unpacked nor converted.
+        """
+        batch = self._batch
+        rows = batch.num_rows if mask is None else int(np.count_nonzero(mask))
+        tops = sorted({column.field.first for column in self._columns if column.field})
+        with reading(self._path):
+            if rows < batch.num_rows and batch.num_columns:
+                batch = batch.filter(mask_array(mask))
+            found = {}
+            for column in self._columns:
+                if column.source is None or column.field is None:
+                    found[column.name] = pa.nulls(rows, column.type)
+                else:
+                    values = batch.column(tops.index(column.field.first))
+                    found[column.name] = values if column.source.convert is None else column.source.convert(values)
+        return found
 
 
 def _open(store: Store, path: str, size: int | None) -> pq.ParquetFile:

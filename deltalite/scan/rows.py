@@ -6,9 +6,9 @@ Where there is a predicate, its columns are read first, and the others only for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from deltalite.model.tasks import FileTask, ScanPlan, VirtualColumn
 from deltalite.model.types import Field, StructType
 from deltalite.scan.columns import Columns, MatchedColumn
 from deltalite.scan.footer import FooterStats
-from deltalite.scan.parquet import DataFile, RowGroup, reading
+from deltalite.scan.parquet import DataFile, FileBatch, RowGroup, reading
 from deltalite.scan.paths import Resolve
 
 Values = dict[str, Any]
@@ -83,13 +83,12 @@ class FileRows:
 
     def _all(self, groups: Sequence[RowGroup], columns: Sequence[MatchedColumn]) -> Iterator[pa.RecordBatch]:
         start = 0
-        for values, rows in self._read(columns, groups):
-            live = self._live(start, rows)
-            if live is not None:
-                values = _filtered(values, mask_array(live))
-            if count := rows if live is None else int(np.count_nonzero(live)):
-                yield self._assembled(values, _Positions(np.arange(start, start + rows), live), count)
-            start += rows
+        for batch in self._read(columns, groups):
+            live = self._live(start, batch.num_rows)
+            rows = _Rows(np.arange(start, start + batch.num_rows), live)
+            if rows.count:
+                yield self._assembled(batch.values(live), rows)
+            start += batch.num_rows
 
     def _matching(
         self,
@@ -99,55 +98,57 @@ class FileRows:
         reused: set[str],
     ) -> Iterator[pa.RecordBatch]:
         """First which rows of the row groups match, then what else is wanted of them."""
-        rows_at = np.concatenate([np.arange(group.start, group.start + group.num_rows) for group in span])
-        mask = np.zeros(len(rows_at), bool)
-        found: list[Values] = []
+        positions = np.concatenate([np.arange(group.start, group.start + group.num_rows) for group in span])
+        masks, found = [], []
         at = 0
-        for values, rows in self._read(judged, span):
-            mask[at : at + rows], hits = self._judge(values, rows_at[at : at + rows])
-            found.append({name: _taken(values[name], mask[at : at + rows], hits) for name in reused})
-            at += rows
+        for batch in self._read(judged, span):
+            mask, values = self._judge(batch, positions[at : at + batch.num_rows], reused)
+            masks.append(mask)
+            found.append(values)
+            at += batch.num_rows
+        mask = np.concatenate(masks) if masks else np.zeros(0, bool)
         ends = np.cumsum([group.num_rows for group in span])
         hit = [mask[end - group.num_rows : end].any() for group, end in zip(span, ends, strict=True)]
         if not any(hit):
             return
-        kept = {name: pa.chunked_array([part[name] for part in found]) for name in reused}
+        kept = {name: pa.chunked_array([values[name] for values in found]) for name in reused}
         wanted = np.repeat(hit, [group.num_rows for group in span])
-        mask, rows_at = mask[wanted], rows_at[wanted]
+        mask, positions = mask[wanted], positions[wanted]
         at = done = 0
-        groups = [group for group, is_hit in zip(span, hit, strict=True) if is_hit]
-        for values, rows in self._read(others, groups):
-            here, places = mask[at : at + rows], rows_at[at : at + rows]
-            at += rows
-            if hits := int(np.count_nonzero(here)):
-                values = {name: _taken(v, here, hits) for name, v in values.items()}
-                values.update({name: _slice(column, done, hits) for name, column in kept.items()})
-                done += hits
-                yield self._assembled(values, _Positions(places, here), hits)
+        for batch in self._read(others, [group for group, is_hit in zip(span, hit, strict=True) if is_hit]):
+            rows = _Rows(positions[at : at + batch.num_rows], mask[at : at + batch.num_rows])
+            at += batch.num_rows
+            if rows.count:
+                values = batch.values(rows.mask)
+                values.update({name: _slice(column, done, rows.count) for name, column in kept.items()})
+                done += rows.count
+                yield self._assembled(values, rows)
 
-    def _read(self, columns: Sequence[MatchedColumn], groups: Sequence[RowGroup]) -> Iterator[tuple[Values, int]]:
-        """Values by name, and the number of rows."""
-        for arrays, rows in self._file.batches(columns, groups, self._batch_size, self._use_threads):
-            yield {c.name: values for c, values in zip(columns, arrays, strict=True)}, rows
+    def _read(self, columns: Sequence[MatchedColumn], groups: Sequence[RowGroup]) -> Iterator[FileBatch]:
+        return self._file.batches(columns, groups, self._batch_size, self._use_threads)
 
-    def _judge(self, values: Values, rows_at: np.ndarray) -> tuple[np.ndarray, int]:
-        """Where a row is live and satisfies the predicate, and how many do. Positions are consecutive per row group."""
-        live = self._live_at(rows_at)
-        count = len(rows_at) if live is None else int(np.count_nonzero(live))
-        if not count:
-            return np.zeros(len(rows_at), bool), 0
-        if live is not None:
-            values = _filtered(values, mask_array(live))
+    def _judge(self, batch: FileBatch, positions: np.ndarray, reused: set[str]) -> tuple[np.ndarray, Values]:
+        """Where a row is live and satisfies the predicate, and the columns to be used again, of those rows.
+
+        :param positions: where the rows lie in the file, rising.
+        """
+        live = self._live_at(positions)
+        rows = _Rows(positions, live)
+        values = batch.values(live)
+        hit = self._holds(values, rows)
+        kept = {name: values[name] if hit.all() else values[name].filter(mask_array(hit)) for name in reused}
+        if live is None:
+            return hit, kept
+        live[live] = hit
+        return live, kept
+
+    def _holds(self, values: Values, rows: _Rows) -> np.ndarray:
+        """Where the predicate is true."""
         predicate = self._plan.predicate
-        assert predicate is not None
+        if predicate is None or not rows.count:
+            return np.ones(rows.count, bool)
         names = sorted({path[0] for path in predicate.columns})
-        positions = _Positions(rows_at, live)
-        batch = _batch([self._value(name, values, positions, count) for name in names], names, count)
-        hit = to_numpy(true_mask(predicate, batch))
-        if live is not None:
-            live[live] = hit
-            hit = live
-        return hit, int(np.count_nonzero(hit))
+        return to_numpy(true_mask(predicate, _batch([self._value(n, values, rows) for n in names], names, rows.count)))
 
     def _live_at(self, rows_at: np.ndarray) -> np.ndarray | None:
         """Which of some rising positions are not deleted; ``None`` for all of them."""
@@ -164,19 +165,17 @@ class FileRows:
         mask[gone - start] = False
         return mask
 
-    def _assembled(self, values: Values, positions: _Positions, rows: int) -> pa.RecordBatch:
-        arrays = [self._value(field.name, values, positions, rows) for field in self._plan.output.fields]
-        return _batch(arrays, self._schema, rows)
+    def _assembled(self, values: Values, rows: _Rows) -> pa.RecordBatch:
+        arrays = [self._value(field.name, values, rows) for field in self._plan.output.fields]
+        return _batch(arrays, self._schema, rows.count)
 
-    def _value(self, name: str, values: Mapping[str, Any], positions: _Positions, rows: int) -> pa.Array:
+    def _value(self, name: str, values: Values, rows: _Rows) -> pa.Array:
         """A column of the result: from the file, from the partition, or made up."""
         if name in self._plan.virtual:
-            return self._virtual(name, self._plan.virtual[name], values.get(name), positions, rows)
-        if name in values:
-            return values[name]
-        return _repeated(self._constants[name], rows)
+            return self._virtual(name, self._plan.virtual[name], values.get(name), rows)
+        return values[name] if name in values else _repeated(self._constants[name], rows.count)
 
-    def _virtual(self, name: str, column: VirtualColumn, stored: Any, positions: _Positions, rows: int) -> pa.Array:
+    def _virtual(self, name: str, column: VirtualColumn, stored: Any, rows: _Rows) -> pa.Array:
         if stored is not None and not stored.null_count:
             return stored
         base = getattr(self._task, column.constant) if column.constant else 0
@@ -186,10 +185,10 @@ class FileRows:
                 path=self._task.path,
             )
         if column.add_position:
-            numbers = np.ascontiguousarray(positions.numbers() + base)
-            made = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(numbers)])
+            numbers = np.ascontiguousarray(rows.positions() + base)
+            made = pa.Array.from_buffers(pa.int64(), rows.count, [None, pa.py_buffer(numbers)])
         else:
-            made = _repeated(scalar(base, type_to_arrow(column.type)), rows)
+            made = _repeated(scalar(base, type_to_arrow(column.type)), rows.count)
         return made if stored is None else pc.coalesce(stored, made)
 
     @cached_property
@@ -199,14 +198,18 @@ class FileRows:
         return {name: scalar(self._task.partition[name], type_to_arrow(kind)) for name, kind in kinds}
 
 
-class _Positions(NamedTuple):
-    """Where the rows of a batch lie in the file: some positions, of which a mask chooses."""
+class _Rows:
+    """The rows of a batch: some positions in the file, of which a mask chooses (``None``: all)."""
 
-    candidates: np.ndarray
-    mask: np.ndarray | None
+    __slots__ = ("_candidates", "count", "mask")
 
-    def numbers(self) -> np.ndarray:
-        return self.candidates if self.mask is None else self.candidates[self.mask]
+    def __init__(self, candidates: np.ndarray, mask: np.ndarray | None) -> None:
+        self._candidates = candidates
+        self.mask = mask
+        self.count = len(candidates) if mask is None else int(np.count_nonzero(mask))
+
+    def positions(self) -> np.ndarray:
+        return self._candidates if self.mask is None else self._candidates[self.mask]
 
 
 def _spans(groups: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:
@@ -235,16 +238,6 @@ def _batch(arrays: Sequence[pa.Array], schema: pa.Schema | Sequence[str], rows: 
     if isinstance(schema, pa.Schema):
         return pa.RecordBatch.from_arrays(list(arrays), schema=schema)
     return pa.RecordBatch.from_arrays(list(arrays), names=list(schema))
-
-
-def _filtered(values: Values, mask: pa.BooleanArray) -> Values:
-    return {name: column.filter(mask) for name, column in values.items()}
-
-
-def _taken(values: Any, mask: np.ndarray, hits: int) -> Any:
-    if hits == len(mask):
-        return values
-    return values.filter(mask_array(mask)) if hits else values.slice(0, 0)
 
 
 def _slice(column: pa.ChunkedArray, start: int, length: int) -> pa.Array:

@@ -53,7 +53,7 @@ lines = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(lines, min_size=1, max_size=4))
 def test_any_json_is_parsed_without_failing_and_line_by_line(values):
     together = parse(values)
