@@ -218,6 +218,7 @@ class DeltaTable:
         limit: int | None = None,
         batch_size: int | None = None,
         time_zone: str = "UTC",
+        variants: str = "struct",
     ) -> pa.RecordBatchReader:
         """The matching rows as a stream; nothing is read before its first batch.
 
@@ -228,8 +229,11 @@ class DeltaTable:
         :param limit: rows at most.
         :param batch_size: rows of a batch at most.
         :param time_zone: the zone in which the predicate's timestamps without one are meant.
+        :param variants: ``struct`` gives columns of variants as their binary metadata and value, ``json`` as text.
         """
-        return self._reading.scan(columns, predicate, limit=limit, batch_size=batch_size, time_zone=time_zone)
+        return self._reading.scan(
+            columns, predicate, limit=limit, batch_size=batch_size, time_zone=time_zone, variants=variants
+        )
 
     def plan_scan(self, columns: Sequence[str] | None = None, predicate: Any = None) -> list[FileTask]:
         """The files to read, one picklable task each, for schedulers that spread them over workers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,13 @@ import pyarrow as pa
 from deltalite.exceptions import InvalidArgumentError
 from deltalite.expr.bind import bind_predicate
 from deltalite.expr.convert import to_expr
+from deltalite.features import variant
+from deltalite.features.plain import has_type
 from deltalite.model.arrow import mask_array
 from deltalite.model.expr import BoundExpr, Expr, and_
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.tasks import ScanPlan
+from deltalite.model.types import StructType
 from deltalite.scan import matching
 from deltalite.scan import plan as planning
 from deltalite.scan.paths import PathResolver
@@ -72,12 +75,13 @@ class Reading:
         batch_size: int | None = None,
         time_zone: str = "UTC",
         threads: int | None = None,
+        variants: str = "struct",
     ) -> pa.RecordBatchReader:
         """The matching rows as a lazy stream."""
         if limit is not None and limit < 0:
             raise InvalidArgumentError(f"a limit is not negative: {limit}")
         plan = self.plan(columns, predicate, limit, time_zone)
-        return read_plan(
+        reader = read_plan(
             self.store,
             plan,
             threads=threads,
@@ -85,6 +89,7 @@ class Reading:
             limit=limit,
             resolve=PathResolver(self.store, self.external, open_store),
         )
+        return reader if variants == "struct" else _variants_as_text(reader, plan.output, variants)
 
     def table(self, columns: Sequence[str] | None = None, predicate: Any = None, limit: int | None = None) -> pa.Table:
         """The matching rows in memory."""
@@ -107,3 +112,27 @@ class Reading:
         rest = planning.plan(self.snapshot, predicate=bound, columns=[], keep=mask_array(open_ones))
         reader = read_plan(self.store, rest, resolve=PathResolver(self.store, self.external, open_store))
         return total + sum(batch.num_rows for batch in reader)
+
+
+def _variants_as_text(reader: pa.RecordBatchReader, columns: StructType, form: str) -> pa.RecordBatchReader:
+    """The stream with its columns of variants as JSON text."""
+    if form != "json":
+        raise InvalidArgumentError(f"variants are read as 'struct' or 'json', not {form!r}")
+    at = [i for i, f in enumerate(columns.fields) if f.type.type == "variant"]
+    nested = [f.name for i, f in enumerate(columns.fields) if i not in at and has_type("variant")(StructType([f]), {})]
+    if nested:
+        raise InvalidArgumentError(
+            f"the columns {nested} hold variants inside other values, which are read as structs only",
+            hint="leave these columns out, or read all variants as structs",
+            columns=nested,
+        )
+    schema = reader.schema
+    for i in at:
+        schema = schema.set(i, schema.field(i).with_type(pa.string()))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            arrays = [variant.to_json(a) if i in at else a for i, a in enumerate(batch.columns)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())

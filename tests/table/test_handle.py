@@ -233,3 +233,31 @@ def test_nothing_heavy_is_imported(place: Path) -> None:
         """
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_variants_as_text_on_request(tmp_path: Path) -> None:
+    """A table with a variant column, written by hand: this library reads variants and does not write them."""
+    import pyarrow.parquet as pq
+
+    from deltalite.model.actions import AddFile, Metadata, Protocol
+    from deltalite.model.codec import encode_commit
+    from deltalite.model.types import Field, Schema
+
+    place = tmp_path / "t"
+    (place / "_delta_log").mkdir(parents=True)
+    empty, true, seven = b"\x01\x00\x00", b"\x04", b"\x0c\x07"
+    kind = pa.struct([pa.field("metadata", pa.binary(), False), pa.field("value", pa.binary(), False)])
+    values = [{"metadata": empty, "value": true}, {"metadata": empty, "value": seven}, None]
+    pq.write_table(pa.table({"v": pa.array(values, kind), "inside": pa.array([[v] for v in values], pa.list_(kind))}), place / "f.parquet")
+    schema = Schema([Field("v", "variant"), Field.from_json('{"name":"inside","type":{"type":"array","elementType":"variant","containsNull":true},"nullable":true,"metadata":{}}')])
+    size = (place / "f.parquet").stat().st_size
+    features = ("variantType",)
+    actions = [Protocol(3, 7, features, features), Metadata("id", schema.to_json()), AddFile("f.parquet", {}, size, 0, True)]
+    (place / "_delta_log" / f"{0:020d}.json").write_bytes(encode_commit(actions))
+    table = DeltaTable(place)
+    assert table.scan(["v"], variants="json").read_all()["v"].to_pylist() == ["true", "7", None]
+    assert table.scan(["v"]).read_all()["v"].to_pylist()[1] == {"metadata": empty, "value": seven}
+    with pytest.raises(InvalidArgumentError, match="inside"):
+        table.scan(variants="json")
+    with pytest.raises(InvalidArgumentError, match="struct"):
+        table.scan(["v"], variants="xml")
