@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
 
@@ -13,7 +12,7 @@ from deltalite.model.types import ArrayType, DataType, Field, MapType, StructTyp
 from deltalite.model.write_spec import WriteSpec
 from deltalite.write import nested
 from deltalite.write.conform import Conform, conform
-from deltalite.write.stats import Leaf, leaves
+from deltalite.write.leaves import leaves
 
 FIELD_ID = b"PARQUET:field_id"
 _SUFFIXES = {"none": "", "gzip": ".gz", "lz4": ".lz4raw", "lz4_raw": ".lz4raw", "brotli": ".br"}
@@ -43,27 +42,28 @@ class Layout:
         self.fields = [p for _, p in pairs]
         self.file_schema = pa.schema([file_field(p) for p in self.fields])
         self._convert = [_without_void(f.type) for f, _ in pairs]
-        self.stats: tuple[Leaf, ...] = leaves(self.fields, spec.stats_columns)
+        self.leaves = leaves(self.fields)
+        wanted = set(spec.stats_columns)
+        self.stats = [leaf for leaf in self.leaves if leaf.path in wanted]
         codec = spec.parquet.compression.lower()
         self.suffix = f"{_SUFFIXES.get(codec, '.' + codec)}.parquet"
 
     @cached_property
-    def leaf_names(self) -> list[tuple[str, tuple[int, ...] | None]]:
-        """The leaf columns of the file by dotted path, with the way to their values; ``None`` below arrays and maps."""
-        return [leaf for i, f in enumerate(self.file_schema) for leaf in _leaf_names(f, f.name, (i,))]
-
-    @cached_property
     def footer_off(self) -> frozenset[int]:
-        """Positions of the leaves whose Parquet statistics are switched off."""
+        """Positions of the leaf columns whose Parquet statistics are switched off."""
         off = self.spec.parquet.statistics_off
-        return frozenset(i for i, (name, _) in enumerate(self.leaf_names) if name in off)
+        return frozenset(i for i, name in enumerate(self._parquet_names) if name in off)
 
     @cached_property
     def footer_statistics(self) -> bool | list[str]:
-        """The leaves that get Parquet statistics, as pyarrow wants it said."""
+        """The leaf columns that get Parquet statistics, as pyarrow wants it said."""
         if not self.footer_off:
             return True
-        return [name for i, (name, _) in enumerate(self.leaf_names) if i not in self.footer_off] or False
+        return [name for i, name in enumerate(self._parquet_names) if i not in self.footer_off] or False
+
+    @property
+    def _parquet_names(self) -> list[str]:
+        return [name for leaf in self.leaves for name in leaf.parquet]
 
     def plan(self, data: pa.Schema, computed: frozenset[str], unsafe: bool, sample: pa.RecordBatch | None) -> Conform:
         """How data of a schema is fitted to the table; the last plan is kept. See :func:`conform`."""
@@ -109,7 +109,7 @@ def layout_of(spec: WriteSpec) -> Layout:
 
 def file_field(f: Field) -> pa.Field:
     """A physical field as it lies in a file: nullable throughout, so that a file fits every later schema."""
-    field_id = f.metadata.get("parquet.field.id", f.metadata.get("delta.columnMapping.id"))
+    field_id = f.metadata.get("parquet.field.id")
     metadata = None if field_id is None else {FIELD_ID: str(field_id).encode()}
     return pa.field(f.name, _file_type(f.type), True, metadata)
 
@@ -154,16 +154,3 @@ def _without_void(data_type: DataType) -> nested.Convert | None:
     ]
     return nested.struct_converter(children, _file_type(data_type), len(data_type.fields))
 
-
-def _leaf_names(f: pa.Field, path: str, place: tuple[int, ...] | None) -> list[tuple[str, Any]]:
-    t = f.type
-    if pa.types.is_struct(t):
-        parts = [t.field(i) for i in range(t.num_fields)]
-        inside = [None if place is None else (*place, i) for i in range(t.num_fields)]
-        return [leaf for p, i in zip(parts, inside, strict=True) for leaf in _leaf_names(p, f"{path}.{p.name}", i)]
-    if pa.types.is_map(t):
-        keys = _leaf_names(t.key_field, f"{path}.key_value.key", None)
-        return keys + _leaf_names(t.item_field, f"{path}.key_value.value", None)
-    if pa.types.is_list(t):
-        return _leaf_names(t.value_field, f"{path}.list.element", None)
-    return [(path, place)]

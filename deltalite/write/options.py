@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from deltalite.exceptions import InvalidArgumentError
-from deltalite.model.types import ArrayType, DataType, Field, MapType, StructType
+from deltalite.model.types import Field
 from deltalite.model.write_spec import DEFAULT_ROW_GROUP_ROWS, ParquetOptions, WriteSpec
+from deltalite.write.leaves import leaves
 
 Codec = Literal["UNCOMPRESSED", "SNAPPY", "GZIP", "BROTLI", "LZ4", "ZSTD", "LZ4_RAW"]
 Encoding = Literal[
@@ -137,11 +138,13 @@ def parquet_options(properties: WriterProperties, codec: str, spec: WriteSpec) -
         row_group_rows=properties.max_row_group_size or DEFAULT_ROW_GROUP_ROWS,
         writer={name: value for name, value in writer.items() if value is not None},
     )
-    leaves = [leaf for pair in spec.data_fields for leaf in _leaves(*pair)]
+    logical = _parquet_names([f for f, _ in spec.data_fields])
+    physical = _parquet_names([p for _, p in spec.data_fields])
+    pairs = list(zip(logical, physical, strict=True))
     default = properties.default_column_properties
-    by_leaf = {physical: default for _, physical in leaves if default is not None}
+    by_leaf = dict.fromkeys(physical, default) if default is not None else {}
     for name, column in (properties.column_properties or {}).items():
-        by_leaf.update(dict.fromkeys(_named(name, leaves), column))
+        by_leaf.update(dict.fromkeys(_named(name, pairs), column))
     return _with_columns(found, by_leaf)
 
 
@@ -169,30 +172,17 @@ def _bloom(properties: BloomFilterProperties) -> dict[str, Any]:
     return {k: v for k, v in (("fpp", properties.fpp), ("ndv", properties.ndv)) if v is not None}
 
 
-def _named(name: str, leaves: list[tuple[str, str]]) -> list[str]:
+def _parquet_names(fields: list[Field]) -> list[str]:
+    return [name for leaf in leaves(fields) for name in leaf.parquet]
+
+
+def _named(name: str, pairs: list[tuple[str, str]]) -> list[str]:
     """The physical leaf paths that a user's column name stands for."""
     folded = name.lower()
-    found = [p for logical, p in leaves if logical.lower() == folded or logical.lower().startswith(folded + ".")]
+    found = [p for logical, p in pairs if logical.lower() == folded or logical.lower().startswith(folded + ".")]
     if not found:
         raise InvalidArgumentError(
             f"column_properties names {name!r}, which no data file has",
-            hint=f"the columns are {', '.join(logical for logical, _ in leaves)}",
+            hint=f"the columns are {', '.join(logical for logical, _ in pairs)}",
         )
     return found
-
-
-def _leaves(logical: Field, physical: Field) -> list[tuple[str, str]]:
-    """The dotted Parquet paths of a column's leaves, logical and physical."""
-    pairs = zip(_paths(logical.type, logical.name), _paths(physical.type, physical.name), strict=True)
-    return list(pairs)
-
-
-def _paths(data_type: DataType, path: str) -> list[str]:
-    if isinstance(data_type, StructType):
-        return [leaf for f in data_type.fields for leaf in _paths(f.type, f"{path}.{f.name}")]
-    if isinstance(data_type, ArrayType):
-        return _paths(data_type.element_type, f"{path}.list.element")
-    if isinstance(data_type, MapType):
-        keys = _paths(data_type.key_type, f"{path}.key_value.key")
-        return keys + _paths(data_type.value_type, f"{path}.key_value.value")
-    return [] if data_type.type == "void" else [path]

@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deltalite.exceptions import InvalidArgumentError
+from deltalite.model.write_spec import ParquetOptions
 from deltalite.write.footer import footer_start
 from deltalite.write.layout import Layout
-from deltalite.write.stats import LeafStats, of_row_group
+from deltalite.write.leaves import Leaf
+from deltalite.write.stats import LeafStats, column_of, of_row_group
 
 SAMPLE_ROWS = 32_768
 FEW_ROWS = 1000
@@ -71,7 +73,7 @@ def _write(rows: pa.Table, sink: Any, footers: list[Any], options: dict[str, Any
 def writer_options(layout: Layout, batches: Sequence[pa.RecordBatch]) -> dict[str, Any]:
     """Arguments for ``ParquetWriter``."""
     chosen = layout.spec.parquet
-    dictionary = [name for name, place in layout.leaf_names if _use_dictionary(layout, name, place, batches[0])]
+    dictionary = [name for leaf in layout.leaves for name in _dictionary_encoded(leaf, chosen, batches[0])]
     options: dict[str, Any] = {
         "compression": chosen.compression,
         "use_dictionary": dictionary or False,
@@ -86,18 +88,18 @@ def writer_options(layout: Layout, batches: Sequence[pa.RecordBatch]) -> dict[st
     return options
 
 
-def _use_dictionary(layout: Layout, name: str, place: tuple[int, ...] | None, sample: pa.RecordBatch) -> bool:
-    """Whether a dictionary pays: a column of mostly distinct values is smaller, and faster to write, without one."""
-    chosen = layout.spec.parquet
-    if name in chosen.encodings:
-        return False
-    wanted = chosen.dictionary.get(name)
-    if wanted is not None:
-        return wanted
-    if place is None or sample.num_rows < FEW_ROWS:
+def _dictionary_encoded(leaf: Leaf, chosen: ParquetOptions, sample: pa.RecordBatch) -> list[str]:
+    """Those of a leaf's Parquet columns that are encoded by dictionary: as told, or as a look at the data suggests."""
+    asked = [chosen.dictionary.get(name, name not in chosen.encodings and None) for name in leaf.parquet]
+    if None in asked:
+        pays = _dictionary_pays(leaf, sample)
+        asked = [pays if wanted is None else wanted for wanted in asked]
+    return [name for name, wanted in zip(leaf.parquet, asked, strict=True) if wanted]
+
+
+def _dictionary_pays(leaf: Leaf, sample: pa.RecordBatch) -> bool:
+    """A column of mostly distinct values is smaller, and faster to write, without a dictionary."""
+    if not leaf.is_plain or sample.num_rows < FEW_ROWS:
         return True
-    column = sample.column(place[0])
-    for index in place[1:]:
-        column = pc.struct_field(column, [index])
-    column = column.slice(0, SAMPLE_ROWS)
+    column = column_of(sample, leaf).slice(0, SAMPLE_ROWS)
     return 2 * pc.count_distinct(column).as_py() <= len(column)

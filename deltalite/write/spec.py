@@ -13,8 +13,8 @@ from deltalite.model.config import TableConfig
 from deltalite.model.properties import COMPRESSION, STATS_COLUMNS, STATS_NUM_COLUMNS, STATS_PREFIX, TARGET_FILE_SIZE
 from deltalite.model.types import Field
 from deltalite.model.write_spec import DEFAULT_TARGET_FILE_SIZE, ParquetOptions, WriteSpec
+from deltalite.write.leaves import Path, leaves
 from deltalite.write.options import WriterProperties, parquet_options
-from deltalite.write.stats import leaf_paths
 
 DEFAULT_CODEC = "zstd"
 _PATH_PART = re.compile(r"`((?:[^`]|``)*)`|([^.`]+)")
@@ -84,7 +84,7 @@ def _base(key: _Key) -> WriteSpec:
     return replace(plain, stats_columns=stats_columns(config, plain.data_fields))
 
 
-def stats_columns(config: TableConfig, pairs: Sequence[tuple[Field, Field]]) -> tuple[tuple[str, ...], ...]:
+def stats_columns(config: TableConfig, pairs: Sequence[tuple[Field, Field]]) -> tuple[Path, ...]:
     """The physical paths of the leaves that get statistics.
 
     The columns that ``delta.dataSkippingStatsColumns`` names, or the first ``delta.dataSkippingNumIndexedCols``
@@ -92,8 +92,8 @@ def stats_columns(config: TableConfig, pairs: Sequence[tuple[Field, Field]]) -> 
 
     :param pairs: the logical and physical fields of the data columns.
     """
-    logical = leaf_paths([f for f, _ in pairs])
-    physical = leaf_paths([p for _, p in pairs])
+    logical = [leaf.path for leaf in leaves([f for f, _ in pairs])]
+    physical = [leaf.path for leaf in leaves([p for _, p in pairs])]
     wanted = config.get(STATS_COLUMNS)
     count = config.get(STATS_NUM_COLUMNS)
     if wanted:
@@ -104,12 +104,12 @@ def stats_columns(config: TableConfig, pairs: Sequence[tuple[Field, Field]]) -> 
     return tuple(p for path, p in zip(logical, physical, strict=True) if path in chosen)
 
 
-def _below(roots: Iterable[tuple[str, ...]], paths: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+def _below(roots: Iterable[Path], paths: Iterable[Path]) -> set[Path]:
     """The paths that are, or lie below, one of the roots; names match ignoring case."""
     folded = [tuple(part.lower() for part in root) for root in roots]
     return {p for p in paths if any(tuple(part.lower() for part in p[: len(r)]) == r for r in folded)}
 
 
-def parse_path(text: str) -> tuple[str, ...]:
+def parse_path(text: str) -> Path:
     """A dotted column path with names in backticks where they hold dots."""
     return tuple((m[1].replace("``", "`") if m[1] is not None else m[2].strip()) for m in _PATH_PART.finditer(text))

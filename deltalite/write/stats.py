@@ -9,82 +9,20 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deltalite.model.types import ArrayType, DataType, Field, MapType, PrimitiveType, StructType
+from deltalite.model.types import DataType, PrimitiveType
+from deltalite.write.leaves import Leaf, Path
 
-_WITHOUT_BOUNDS = ("boolean", "binary", "array", "map", "variant", "void")
 _EPOCH = dt.datetime(1970, 1, 1)
 _LAST_CHARACTER = "\U0010ffff"
 
 Bounds = tuple[Any, Any]
-
-
-class Leaf(NamedTuple):
-    """A column that gets statistics.
-
-    ``path`` is physical. ``position`` is the place of the leaf among the leaf columns of the Parquet file, ``place``
-    the way through the batch: the column, then the fields of structs.
-    """
-
-    path: tuple[str, ...]
-    type: DataType
-    position: int
-    place: tuple[int, ...]
-
-    @property
-    def has_bounds(self) -> bool:
-        return self.type.type not in _WITHOUT_BOUNDS
-
-    @property
-    def is_float(self) -> bool:
-        return self.type.type in ("float", "double")
-
-
-def leaves(fields: Sequence[Field], wanted: Iterable[tuple[str, ...]]) -> tuple[Leaf, ...]:
-    """The leaves of the data columns that are wanted, in the order of the schema.
-
-    :param fields: the physical fields of a data file, in file order.
-    """
-    chosen = set(wanted)
-    found, position = [], 0
-    for path, data_type, place in _walk(fields, (), ()):
-        if path in chosen:
-            found.append(Leaf(path, data_type, position, place))
-        position += _width(data_type)
-    return tuple(found)
-
-
-def leaf_paths(fields: Sequence[Field]) -> list[tuple[str, ...]]:
-    """The paths of all leaf columns as statistics count them: structs are entered, arrays and maps are not."""
-    return [path for path, _, _ in _walk(fields, (), ())]
-
-
-def _walk(
-    fields: Sequence[Field], path: tuple[str, ...], place: tuple[int, ...]
-) -> Iterator[tuple[tuple[str, ...], DataType, tuple[int, ...]]]:
-    stored = [f for f in fields if f.type.type != "void"]
-    for index, f in enumerate(stored):
-        if isinstance(f.type, StructType):
-            yield from _walk(f.type.fields, (*path, f.name), (*place, index))
-        else:
-            yield (*path, f.name), f.type, (*place, index)
-
-
-def _width(data_type: DataType) -> int:
-    """How many leaf columns of Parquet a type takes."""
-    if isinstance(data_type, ArrayType):
-        return _width(data_type.element_type)
-    if isinstance(data_type, MapType):
-        return _width(data_type.key_type) + _width(data_type.value_type)
-    if isinstance(data_type, StructType):
-        return sum(_width(f.type) for f in data_type.fields)
-    return {"variant": 2, "void": 0}.get(data_type.type, 1)
 
 
 class LeafStats(NamedTuple):
@@ -116,7 +54,7 @@ def of_row_group(
 def _from_footer(leaf: Leaf, batches: Sequence[pa.RecordBatch], found: Any) -> LeafStats:
     if not found.has_min_max and found.num_values and leaf.type.type == "string":
         return _from_rows(leaf, batches)  # longer than a footer takes
-    has_nan = leaf.is_float and any(_has_nan(_column(batch, leaf.place)) for batch in batches)
+    has_nan = leaf.is_float and any(_has_nan(column_of(batch, leaf)) for batch in batches)
     if not found.has_min_max:
         return LeafStats(found.null_count, None, has_nan, unbounded=bool(found.num_values) and not has_nan)
     return LeafStats(found.null_count, (_plain(found.min_raw, leaf.type), _plain(found.max_raw, leaf.type)), has_nan)
@@ -125,7 +63,7 @@ def _from_footer(leaf: Leaf, batches: Sequence[pa.RecordBatch], found: Any) -> L
 def _from_rows(leaf: Leaf, batches: Sequence[pa.RecordBatch]) -> LeafStats:
     nulls, bounds, has_nan = 0, None, False
     for batch in batches:
-        array = _column(batch, leaf.place)
+        array = column_of(batch, leaf)
         nulls += array.null_count
         if leaf.has_bounds:
             bounds = _merge(bounds, _bounds_of(array))
@@ -163,10 +101,10 @@ def _has_nan(array: Any) -> bool:
     return bool(pc.any(pc.is_nan(array)).as_py())
 
 
-def _column(batch: pa.RecordBatch, place: tuple[int, ...]) -> Any:
+def column_of(batch: pa.RecordBatch, leaf: Leaf) -> Any:
     """The values of a leaf, with the nulls that structs above it pass down."""
-    array = batch.column(place[0])
-    for index in place[1:]:
+    array = batch.column(leaf.place[0])
+    for index in leaf.place[1:]:
         array = pc.struct_field(array, [index])
     return array
 
@@ -301,7 +239,7 @@ def _units(text: str) -> int:
 _json_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def _put(tree: dict[str, Any], path: tuple[str, ...], value: str) -> None:
+def _put(tree: dict[str, Any], path: Path, value: str) -> None:
     for name in path[:-1]:
         tree = tree.setdefault(name, {})
     tree[path[-1]] = value

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from write_tables import memory_store, small_groups, spec, stats, struct, write
 
 from deltalite.model.arrow import type_to_arrow
-from deltalite.model.types import ArrayType, MapType, PrimitiveType, StructType
+from deltalite.model.types import ArrayType, MapType, PrimitiveType
 from deltalite.model.write_spec import ParquetOptions
-from deltalite.write.stats import leaf_paths, render, truncated_maximum
+from deltalite.write.leaves import leaves
+from deltalite.write.stats import render, truncated_maximum
 
 D = Decimal
 UTC = dt.timezone.utc
@@ -247,4 +248,4 @@ def test_leaf_positions_follow_the_parquet_file_past_nested_columns() -> None:
     row = {"m": [("k", {"x": 100, "y": 200})], "l": [300], "v": None, "after": 5}
     (add,) = write(memory_store(), spec(table, parquet=small_groups(1)), pa.RecordBatch.from_pylist([row, row], arrow))
     assert stats(add)["minValues"] == {"after": 5}
-    assert leaf_paths(StructType(table.fields).fields) == [("m",), ("l",), ("after",)]
+    assert [(leaf.path, leaf.position) for leaf in leaves(table.fields)] == [(("m",), 0), (("l",), 3), (("after",), 4)]

@@ -20,7 +20,7 @@ from deltalite.model.types import Field, Schema, StructType
 from deltalite.model.write_spec import ParquetOptions, WriteSpec
 from deltalite.storage.memory import MemoryStore
 from deltalite.write.files import write_files
-from deltalite.write.stats import leaf_paths
+from deltalite.write.leaves import leaves
 
 _NAMES = itertools.count()
 
@@ -38,7 +38,7 @@ def spec(
     schema: StructType, partition_by: Sequence[str] = (), physical: StructType | None = None, **changes: Any
 ) -> WriteSpec:
     plain = WriteSpec(schema, physical or schema, tuple(partition_by))
-    paths = leaf_paths([p for _, p in plain.data_fields])
+    paths = [leaf.path for leaf in leaves([p for _, p in plain.data_fields])]
     found = replace(plain, stats_columns=tuple(paths))
     return replace(found, **changes)
 
