@@ -62,9 +62,11 @@ def plan(
     selection = _select(snapshot, predicate, keep)
     needed = _Needed.of(config, columns, virtual, selection.residual)
     files = snapshot.files.table(FILE_COLUMNS)
+    counts = known_stats(snapshot.files).get(())
+    rows = pa.nulls(files.num_rows, pa.int64()) if counts is None else counts.null_count
+    files = files.append_column(NUM_RECORDS, rows).select(PLAN_FILES.names)
     if selection.mask is not None:
         files = files.filter(mask_array(selection.mask))
-    files = files.append_column(NUM_RECORDS, pa.nulls(files.num_rows, pa.int64())).select(PLAN_FILES.names)
     return ScanPlan(
         version=snapshot.version,
         output=needed.output,
