@@ -136,11 +136,9 @@ def _integer(text: str, data_type: DataType) -> int:
 
 
 def _boolean(text: str, _: DataType) -> bool:
-    return {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else _fail(text)
-
-
-def _fail(text: str) -> Any:
-    raise ValueError(text)
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def _date(text: str, _: DataType) -> int:
