@@ -153,4 +153,3 @@ def _without_void(data_type: DataType) -> nested.Convert | None:
         (i, _without_void(f.type)) for i, f in enumerate(data_type.fields) if f.type.type != "void"
     ]
     return nested.struct_converter(children, _file_type(data_type), len(data_type.fields))
-
