@@ -15,7 +15,7 @@ from deltalite.expr.bind import conjunction, conjuncts
 from deltalite.expr.prune import Reason
 from deltalite.features import partition_keys, physical_schema
 from deltalite.features.reading import by_field_id, virtual_columns
-from deltalite.model.arrow import array, mask_array
+from deltalite.model.arrow import array, mask_array, to_numpy
 from deltalite.model.config import TableConfig
 from deltalite.model.expr import BoundExpr
 from deltalite.model.snapshot import Snapshot
@@ -122,7 +122,7 @@ def _select(snapshot: Snapshot, predicate: BoundExpr | None, keep: pa.BooleanArr
     """First by partition values, then by the statistics of what is left."""
     files = snapshot.files
     count = files.count
-    mask = np.ones(count, bool) if keep is None else keep.to_numpy(zero_copy_only=False).copy()
+    mask = np.ones(count, bool) if keep is None else to_numpy(keep).copy()
     if predicate is None:
         return _Selection(None if keep is None else mask, ScanReport(count, int(mask.sum())), None)
     partitions = set(snapshot.config.partition_columns)

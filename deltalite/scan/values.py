@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deltalite.model.arrow import to_numpy
+
 t = pa.types
 _UNSIGNED = {
     pa.uint8(): (pa.int16(), pa.int32(), pa.int64()),
@@ -78,8 +80,7 @@ def _micros(values: pa.Array, target: pa.DataType) -> pa.Array:
     """Timestamps of any unit, rounded down to microseconds; the instant stays, whatever zone it is noted in."""
     ticks = values.view(pa.int64())
     if values.type.unit == "ns":
-        whole = ticks.fill_null(0) if ticks.null_count else ticks
-        micros = np.floor_divide(whole.to_numpy(), 1000)
+        micros = np.floor_divide(to_numpy(ticks), 1000)
         floored = pa.Array.from_buffers(pa.int64(), len(micros), [None, pa.py_buffer(micros)])
         ticks = _with_nulls_of(floored, ticks)
     elif values.type.unit != "us":

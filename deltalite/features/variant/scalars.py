@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from deltalite.exceptions import InvalidTableError
 from deltalite.features.variant import binary as b
-from deltalite.model.arrow import array
+from deltalite.model.arrow import array, to_numpy
 
 _EMPTY = array([b""], pa.binary())[0]
 t = pa.types
@@ -33,7 +33,7 @@ def encode_column(values: Any) -> pa.Array:
     if t.is_binary(kind) or t.is_large_binary(kind) or t.is_binary_view(kind) or t.is_fixed_size_binary(kind):
         return _prefixed(b.BINARY, values.cast(pa.binary()))
     if t.is_boolean(kind):
-        truth = pc.fill_null(values, array([False], pa.bool_())[0]).to_numpy(zero_copy_only=False)
+        truth = to_numpy(values)
         return _ragged(np.where(truth, b.TRUE << 2, b.FALSE << 2).astype(np.uint8)[:, None], np.ones(len(values), int))
     if t.is_signed_integer(kind):
         return _integers(values.cast(pa.int64()))
@@ -87,7 +87,7 @@ def _decimals(values: pa.Array, scale: int) -> pa.Array:
 
 
 def _texts(data: pa.Array) -> pa.Array:
-    sizes = pc.fill_null(pc.binary_length(data), array([0], pa.int32())[0]).to_numpy(zero_copy_only=False)
+    sizes = to_numpy(pc.fill_null(pc.binary_length(data), array([0], pa.int32())[0]))
     short = sizes < 64
     heads = np.where(short, sizes << 2 | b.SHORT_STRING, b.STRING << 2).astype(np.uint8)
     rows = np.hstack([heads[:, None], np.ascontiguousarray(sizes, "<i4").view(np.uint8).reshape(-1, 4)])

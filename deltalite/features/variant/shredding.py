@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from deltalite.exceptions import InvalidTableError
 from deltalite.features.variant import binary as b
 from deltalite.features.variant.scalars import encode_column
-from deltalite.model.arrow import array
+from deltalite.model.arrow import array, to_numpy
 
 _BINARY = pa.binary()
 _EMPTY = array([b""], _BINARY)[0]
@@ -94,8 +94,8 @@ def _objects(typed: Any, value: pa.Array, metadata: pa.Array) -> pa.Array:
     names = sorted((typed.type.field(i).name for i in range(typed.type.num_fields)), key=str.encode)
     children = {name: _values(_member(typed, name), metadata) for name in names}
     whole = pc.and_(typed.is_valid(), value.is_null())
-    partly = np.flatnonzero(_to_numpy(pc.and_(typed.is_valid(), value.is_valid())))
-    found = _whole_objects(children, metadata, _to_numpy(whole))
+    partly = np.flatnonzero(to_numpy(pc.and_(typed.is_valid(), value.is_valid())))
+    found = _whole_objects(children, metadata, to_numpy(whole))
     found = pc.if_else(whole, found, value)
     if len(partly):
         found = _merged(found, partly, children, value, metadata)
@@ -105,11 +105,11 @@ def _objects(typed: Any, value: pa.Array, metadata: pa.Array) -> pa.Array:
 def _whole_objects(children: Mapping[str, pa.Array], metadata: pa.Array, chosen: np.ndarray) -> pa.Array:
     """Objects made of the given fields only. Rows with the same fields under the same ids are built together."""
     n = len(metadata)
-    present = np.array([_to_numpy(child.is_valid()) for child in children.values()]).reshape(len(children), n)
+    present = np.array([to_numpy(child.is_valid()) for child in children.values()]).reshape(len(children), n)
     sizes = np.array([_lengths(child) for child in children.values()]).reshape(len(children), n)
     widths = np.searchsorted([256, 1 << 16, 1 << 24], sizes.sum(axis=0), "right")
     encoded = metadata.dictionary_encode()
-    codes = _to_numpy(pc.fill_null(encoded.indices, array([0], pa.int32())[0])).astype(np.int64)
+    codes = to_numpy(pc.fill_null(encoded.indices, array([0], pa.int32())[0])).astype(np.int64)
     keys = np.column_stack([codes, widths, chosen, present.T])
     shapes, group_of = np.unique(keys, axis=0, return_inverse=True)
     parts, order = [], []
@@ -183,7 +183,7 @@ def _lengths(values: pa.Array) -> np.ndarray:
     """Bytes of every value; 0 for null."""
     offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
     lengths = np.diff(offsets).astype(np.int64)
-    return lengths * _to_numpy(values.is_valid()) if values.null_count else lengths
+    return lengths * to_numpy(values.is_valid()) if values.null_count else lengths
 
 
 def _little_endian(numbers: np.ndarray, size: int) -> np.ndarray:
@@ -193,7 +193,3 @@ def _little_endian(numbers: np.ndarray, size: int) -> np.ndarray:
 
 def _indices(rows: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows, np.int64))])
-
-
-def _to_numpy(values: pa.Array) -> np.ndarray:
-    return values.to_numpy(zero_copy_only=False)
