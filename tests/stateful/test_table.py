@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -150,3 +151,11 @@ TableMachine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestTable = TableMachine.TestCase
+
+
+class LongTableMachine(TableMachine):
+    """The same law over longer lives."""
+
+
+LongTableMachine.TestCase.settings = settings(TableMachine.TestCase.settings, max_examples=60, stateful_step_count=40)
+TestTableAtLength = pytest.mark.slow(LongTableMachine.TestCase)
