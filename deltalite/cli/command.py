@@ -114,8 +114,12 @@ def command(
             ctx = click.get_current_context()
             settings = ctx.ensure_object(Settings)
             settings.long_options = frozenset(name for parameter in ctx.command.params for name in parameter.opts)
-            settings.prepare()
-            function(settings, *args, **kwargs)
+            if settings.threads is not None:
+                _limit_threads(settings.threads)
+            from deltalite.cli.messages import messages_on_stderr
+
+            with messages_on_stderr(settings):
+                function(settings, *args, **kwargs)
 
         wrapped = common_options(update_wrapper(run, function))
         make = click.command(
@@ -130,6 +134,13 @@ def command(
         return make(wrapped)
 
     return decorate
+
+
+def _limit_threads(number: int) -> None:
+    import pyarrow as pa
+
+    pa.set_cpu_count(number)
+    pa.set_io_thread_count(number)
 
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deltalite.cli.config import Config, load_config
 from deltalite.cli.output.text import escape
@@ -122,34 +122,6 @@ class Settings:
     def warn(self, text: str) -> None:
         """A line on stderr about something odd; ``-q`` silences it."""
         self.note(f"warning: {text}")
-
-    def prepare(self) -> None:
-        """Send warnings and log records to stderr in our own form, and set the number of threads."""
-        import logging
-        import warnings
-
-        warnings.showwarning = lambda message, *_, **__: self.warn(str(message))
-        warnings.simplefilter("default", UserWarning)
-        level = logging.ERROR if self.quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)]
-        logger = logging.getLogger("deltalite")
-        logger.handlers = [_Stderr()]
-        logger.setLevel(level)
-        logger.propagate = False
-        if self.threads is not None:
-            import pyarrow as pa
-
-            pa.set_cpu_count(self.threads)
-            pa.set_io_thread_count(self.threads)
-
-
-def _Stderr() -> Any:  # noqa: N802
-    import logging
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            print(escape(f"{record.levelname.lower()}: {record.getMessage()}"), file=sys.stderr)
-
-    return Handler()
 
 
 def _may_be_alias(uri: str) -> bool:

@@ -172,6 +172,19 @@ def test_warnings_and_log_records_go_to_stderr(run, events, monkeypatch):
     assert run("count", events, "-q").stderr == ""
 
 
+def test_logging_and_warnings_are_left_as_they_were(run, events):
+    logger = logging.getLogger("deltalite")
+    before = (list(logger.handlers), logger.level, logger.propagate, warnings.showwarning, list(warnings.filters))
+    run("count", events, "-v")
+    assert (
+        list(logger.handlers),
+        logger.level,
+        logger.propagate,
+        warnings.showwarning,
+        list(warnings.filters),
+    ) == before
+
+
 def test_threads_reach_pyarrow(run, events):
     import pyarrow as pa
 

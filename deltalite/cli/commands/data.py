@@ -34,8 +34,7 @@ COUNT = (Field("count", "integer", "rows that match"),)
 @where_option("Only rows this is true of: SQL in Spark's dialect.")
 def head(settings: Settings, table: str, limit: int, columns: list[str] | None, where: str | None) -> None:
     """The first rows, reading no more than they need."""
-    handle = settings.open(table)
-    write_rows(settings, handle.head(limit, columns, where).to_reader())
+    write_rows(settings, settings.open(table).scan(columns, where, limit=limit))
 
 
 @command(

@@ -37,8 +37,11 @@ def write_records(settings: Settings, shape: Shape, records: Iterable[Record], v
     elif settings.format == "plain":
         _write_plain(settings, view or plain_view(shape), records)
     elif settings.format == "json":
-        lines = [json_object(shape, record) for record in records]
-        sys.stdout.write("[" + ",\n".join(lines) + "]\n")
+        between = "["
+        for record in records:
+            sys.stdout.write(between + json_object(shape, record))
+            between = ",\n"
+        sys.stdout.write("]\n" if between != "[" else "[]\n")
     elif settings.format == "ndjson":
         sys.stdout.writelines(json_object(shape, record) + "\n" for record in records)
     else:
