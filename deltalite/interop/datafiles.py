@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import mmap
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def _malformed(file: Path, kind: str, error: Exception) -> SchemaMismatchError:
 def _parquet(file: Path, _: StructType | None) -> pa.RecordBatchReader:
     import pyarrow.parquet as pq
 
-    source = pq.ParquetFile(file)
+    source = pq.ParquetFile(file, coerce_int96_timestamp_unit="us")
     return pa.RecordBatchReader.from_batches(source.schema_arrow, source.iter_batches())
 
 
@@ -98,8 +100,23 @@ def _is_nested(name: str) -> bool:
     return name in ("struct", "array", "map", "variant", "void", "binary")
 
 
+_NULL_LINE = re.compile(rb"(?:\A|\n)\s*null")
+
+
+def _refuse_null_lines(file: Path) -> None:
+    """pyarrow's JSON reader ends the process on a block of the file that begins with ``null``."""
+    if not file.stat().st_size:
+        return
+    with file.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if (found := _NULL_LINE.search(data)) is not None:
+            line = data[: found.end()].count(b"\n") + 1
+            raise InvalidArgumentError(f"{file}, line {line} is null, not a JSON object", path=str(file))
+
+
 def _json(file: Path, schema: StructType | None) -> pa.RecordBatchReader:
     from pyarrow import json as arrow_json
+
+    _refuse_null_lines(file)
 
     def opened(explicit: pa.Schema | None) -> pa.RecordBatchReader:
         options = arrow_json.ParseOptions(explicit_schema=explicit)

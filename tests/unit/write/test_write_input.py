@@ -292,3 +292,11 @@ print([m for m in ("pandas", "pyarrow.dataset", "polars", "duckdb") if m in sys.
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("text", ["null\n", 'null\n{"a": 1}\n', '{"a": 1}\n\n  null\n', ""])
+def test_a_null_line_of_json_ends_in_an_error_and_not_in_a_crash(tmp_path, text):
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    with pytest.raises((InvalidArgumentError, pa.ArrowInvalid)):
+        to_reader(path).read_all()
