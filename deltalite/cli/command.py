@@ -102,7 +102,6 @@ def command(
     examples: Sequence[str],
     output: Shape | None = None,
     python: str | None = None,
-    short_help: str | None = None,
 ) -> Callable[[Callable[..., None]], Command]:
     """Make a command of a function that takes :class:`Settings` first; its docstring is the help.
 
@@ -122,16 +121,7 @@ def command(
                 function(settings, *args, **kwargs)
 
         wrapped = common_options(update_wrapper(run, function))
-        make = click.command(
-            name,
-            cls=Command,
-            examples=examples,
-            output=output,
-            python=python,
-            short_help=short_help,
-            no_args_is_help=False,
-        )
-        return make(wrapped)
+        return click.command(name, cls=Command, examples=examples, output=output, python=python)(wrapped)
 
     return decorate
 
@@ -161,6 +151,10 @@ def _common(*names: str, **attributes: Any) -> Decorator:
 
 _COMMON_OPTIONS = (
     _common("-o", "--output", type=click.Choice(FORMATS), help="Format; a table on a terminal, plain text elsewhere."),
+    _common(
+        "-c", "--columns", type=Columns(), shell_complete=complete_columns,
+        help="Only these columns of the output, separated by commas.",
+    ),
     _common("--header/--no-header", default=True, help="Titles in tables, plain text, csv and tsv."),
     _common("--no-color", is_flag=True, help="No colours; NO_COLOR and FORCE_COLOR are respected too."),
     _common(
@@ -173,7 +167,10 @@ _COMMON_OPTIONS = (
     _common("-v", "--verbose", count=True, help="Say what is done, on stderr; twice for all of it."),
     _common("--debug", is_flag=True, help="Show the Python traceback of an error."),
 )  # fmt: skip
-COMMON = ("output", "header", "no_color", "storage_option", "profile", "threads", "quiet", "verbose", "debug", "help")
+COMMON = (
+    "output", "columns", "header", "no_color", "storage_option", "profile", "threads", "quiet", "verbose", "debug",
+    "help",
+)  # fmt: skip
 
 
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,8 +190,9 @@ def writable_table_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("table", metavar="TABLE", shell_complete=complete_tables)(function)
 
 
-def columns_option(help: str, *names: str) -> Decorator:
-    return click.option(*(names or ("-c", "--columns")), type=Columns(), help=help, shell_complete=complete_columns)
+def columns_option(name: str, help: str) -> Decorator:
+    """An option that takes columns of the table."""
+    return click.option(name, type=Columns(), help=help, shell_complete=complete_columns)
 
 
 def where_option(help: str) -> Decorator:

@@ -34,13 +34,18 @@ def complete_tables(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def complete_columns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Columns of a local table that stands on the line already."""
-    with contextlib.suppress(Exception):
-        # While the value of an option is being typed, click leaves the arguments before it unsorted.
-        table = ctx.params.get("table") or next(word for word in ctx.args if not word.startswith("-"))
-        if "://" in table:
-            return []
-        done, mark, start = incomplete.rpartition(",")
-        names = Settings().open(table).schema().names
-        return [CompletionItem(done + mark + name) for name in names if name.lower().startswith(start.lower())]
-    return []
+    """Keys that the command prints, or columns of a local table that stands on the line already."""
+    done, mark, start = incomplete.rpartition(",")
+    names: list[str] = []
+    if param.name == "columns" and (shape := getattr(ctx.command, "output", None)):
+        names = [f.name for f in shape]
+    else:
+        with contextlib.suppress(Exception):
+            names = _columns_of_table(ctx)
+    return [CompletionItem(done + mark + name) for name in names if name.lower().startswith(start.lower())]
+
+
+def _columns_of_table(ctx: click.Context) -> list[str]:
+    # While the value of an option is being typed, click leaves the arguments before it unsorted.
+    table = ctx.params.get("table") or next(word for word in ctx.args if not word.startswith("-"))
+    return [] if "://" in table else Settings().open(table).schema().names

@@ -28,12 +28,14 @@ class Settings:
     """The common options of one run.
 
     :param output: the format asked for; ``None`` is a table on a terminal and plain text elsewhere.
+    :param columns: the only columns to print, in this order; ``None`` prints all.
     :param verbose: 0 shows warnings, 1 what is done, 2 everything.
     :param threads: threads that pyarrow may use; ``None`` leaves it to pyarrow.
     :param long_options: how the options of the running command are spelled, for its error messages.
     """
 
     output: str | None = None
+    columns: list[str] | None = None
     header: bool = True
     no_color: bool = False
     quiet: bool = False

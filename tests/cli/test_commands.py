@@ -57,6 +57,14 @@ def test_head_takes_columns_rows_and_a_predicate(ok, events):
     assert ok("head", events, "-n", "0", "-o", "json") == "[]\n"
 
 
+def test_any_output_can_be_narrowed_to_columns(ok, run, events):
+    assert ok("history", events, "-c", "operation,version", "--no-header") == "WRITE\t1\nCREATE TABLE\t0\n"
+    assert json.loads(ok("detail", events, "-c", "num_files", "-o", "json")) == {"num_files": 3}
+    assert ok("detail", events, "-c", "num_files") == "num_files\t3\n"
+    assert ok("files", events, "-c", "num_records,partition.day", "-o", "csv").startswith("num_records,partition.day\n")
+    assert run("history", events, "-c", "nope").exit_code == 2 and run("files", events, "-c", "nope").exit_code == 2
+
+
 def test_csv_output_reads_back(ok, events):
     found = list(csv.DictReader(io.StringIO(ok("head", events, "-o", "csv"), newline="")))
     assert sorted(r["name"] for r in found) == sorted(r["name"] for r in ROWS)
@@ -502,4 +510,9 @@ def test_completion_finds_tables_and_columns(events, monkeypatch):
 
     assert complete(["history"], "e") == ["events"] and complete(["history"], "f") == ["folder/"]
     assert complete(["head", "events", "-c"], "id,n") == ["id,name"]
+    assert complete(["history", "events", "-c"], "version,op") == [
+        "version,operation",
+        "version,operationParameters",
+        "version,operationMetrics",
+    ]
     assert complete([], "hi") == ["history"] and click is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from deltalite.cli.command import Pair, columns_option, command, table_argument, where_option
+from deltalite.cli.command import Pair, command, table_argument, where_option
 from deltalite.cli.output import text, write_record, write_rows
 from deltalite.cli.output.shapes import Field
 from deltalite.cli.settings import Settings
@@ -30,11 +30,10 @@ COUNT = (Field("count", "integer", "rows that match"),)
 @click.option(
     "-n", "--limit", type=click.IntRange(0), metavar="N", default=10, show_default=True, help="How many rows."
 )
-@columns_option("Only these columns, separated by commas.")
 @where_option("Only rows this is true of: SQL in Spark's dialect.")
-def head(settings: Settings, table: str, limit: int, columns: list[str] | None, where: str | None) -> None:
-    """The first rows, reading no more than they need."""
-    write_rows(settings, settings.open(table).scan(columns, where, limit=limit))
+def head(settings: Settings, table: str, limit: int, where: str | None) -> None:
+    """The first rows, reading no more than they need. -c chooses the columns."""
+    write_rows(settings, settings.open(table).scan(settings.columns, where, limit=limit))
 
 
 @command(
@@ -74,10 +73,10 @@ def count(settings: Settings, table: str, where: str | None) -> None:
     help="A table by the name that the SQL uses; repeatable.",
 )
 def query(settings: Settings, sql: str | None, path: str | None, tables: tuple[tuple[str, str], ...]) -> None:
-    """Run SQL (DuckDB's dialect; needs the extra deltalite[sql]) with filters and columns pushed into the scan.
+    """Run SQL in DuckDB's dialect, with filters and columns pushed into the scan.
 
     In the SQL a table is its path or URL in single quotes, with @VERSION if wanted; or a name that --table gives; or
-    its short name in the configuration file.
+    its short name in the configuration file. Needs the extra deltalite[sql].
     """
     if (sql is None) == (path is None):
         raise click.UsageError("give the SQL as one argument, or a file that holds it with -f")

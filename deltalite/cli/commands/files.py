@@ -36,12 +36,12 @@ _SHORT = {"size": "size_bytes", "rows": "num_records", "time": "modification_tim
 @table_argument
 @where_option("Only files that may hold a row this is true of.")
 @click.option("--explain-pruning", "explain", is_flag=True, help="All files: kept or skipped by --where, and why.")
-@columns_option("Show minimum, maximum and null count of these columns.", "--stats")
+@columns_option("--stats", "Show minimum, maximum and null count of these columns.")
 @click.option("--sort", metavar="KEY", help="path, size, rows, time, or a key of the output; largest first.")
 def files(
     settings: Settings, table: str, where: str | None, explain: bool, stats: list[str] | None, sort: str | None
 ) -> None:
-    """The live data files of a table with size, rows, partition values and statistics."""
+    """The live data files, and which of them a predicate lets a scan skip."""
     if explain and where is None:
         raise click.UsageError("--explain-pruning explains what --where skips: give --where")
     handle = settings.open(table)
@@ -53,7 +53,7 @@ def files(
         found = handle.files(where)
     if sort is not None:
         found = _sorted(found, sort)
-    if settings.format in ("table", "plain"):
+    if settings.format in ("table", "plain") and settings.columns is None:
         columns = _shown_columns(found, _stats_columns(handle, stats, where), explain)
         write_records(settings, (), _records(found.select(columns)), _view(found.select(columns).schema))
     else:

@@ -39,7 +39,10 @@ LOG = (
 @click.argument("versions", required=False, metavar="[A..B]")
 @click.option("--action", "actions", multiple=True, metavar="KIND", help="Only actions of this kind; repeatable.")
 def log(settings: Settings, table: str, versions: str | None, actions: tuple[str, ...]) -> None:
-    """The actions of commits: of the newest one, of one version, or of a range (3..7, 3.., ..7, ..)."""
+    """The actions of commits, as they lie in the transaction log.
+
+    Of the newest commit, of one version (7), or of a range of them (3..7, 3.., ..7, ..).
+    """
     handle = settings.open(table)
     first, last = _range(versions, handle.version())
     first = _oldest(handle) if first is None else first

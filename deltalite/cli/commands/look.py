@@ -81,7 +81,7 @@ SCHEMA = (
 )
 @table_argument
 def show(settings: Settings, table: str) -> None:
-    """One screen about a table: version, rows, files, protocol, the last commits."""
+    """One screen about a table: version, rows, files, protocol, last commits."""
     handle = settings.open(table)
     facts = _facts(handle)
     write_record(settings, SHOW, facts, lambda: _card(facts))
@@ -283,7 +283,7 @@ def _schema_view() -> View:
 )
 @table_argument
 def detail(settings: Settings, table: str) -> None:
-    """Everything known about a table without reading its data, like DESCRIBE DETAIL."""
+    """What is known about a table without reading its data: DESCRIBE DETAIL."""
     write_record(settings, DETAIL, settings.open(table).detail())
 
 

@@ -25,7 +25,7 @@ CHECKPOINT = (
 @writable_table_argument
 @dry_run_option
 def checkpoint(settings: Settings, table: str, dry_run: bool) -> None:
-    """Write a checkpoint of the newest version, so that readers need not replay the log."""
+    """Write a checkpoint, so that readers need not replay the whole log."""
     start = time.perf_counter()
     handle = settings.open_writable(table)
     if not dry_run:

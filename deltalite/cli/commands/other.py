@@ -38,7 +38,7 @@ INFO = (
 )
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(settings: Settings, shell: str) -> None:
-    """Print the script that completes commands, options, tables and columns in a shell."""
+    """Print the script that completes commands, tables and columns in a shell."""
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(click.get_current_context().find_root().command, {}, "deltalite", "_DELTALITE_COMPLETE").source())

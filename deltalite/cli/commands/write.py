@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )
 @writable_table_argument
 @click.option("--schema", "ddl", required=True, metavar="DDL", help="The columns, as CREATE TABLE lists them.")
-@columns_option("Partition columns, separated by commas.", "--partition-by")
+@columns_option("--partition-by", "Partition columns, separated by commas.")
 @click.option(
     "--property", "properties", type=Pair(), multiple=True, metavar="KEY=VALUE", help="Table property; repeatable."
 )
@@ -98,7 +98,7 @@ def create(
 @writable_table_argument
 @input_options
 @click.option("--create", "create_it", is_flag=True, help="Create the table if there is none.")
-@columns_option("Partition columns of a table that --create makes.", "--partition-by")
+@columns_option("--partition-by", "Partition columns of a table that --create makes.")
 @click.option(
     "--property",
     "properties",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deltalite.cli.output.shapes import Field, Record, Shape, View, compact_json, jsonable, plain_view, shown
 from deltalite.cli.output.text import escape
+from deltalite.exceptions import InvalidArgumentError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +23,8 @@ def write_rows(settings: Settings, reader: pa.RecordBatchReader) -> int:
     from deltalite.cli.output.streams import refuse_terminal, write_stream
 
     refuse_terminal(settings.format)
+    if settings.columns is not None and reader.schema.names != settings.columns:
+        reader = _selected(reader, settings.columns)
     counter = _Counter(reader)
     if settings.format == "table":
         _write_arrow_table(settings, reader.schema, counter)
@@ -32,6 +35,8 @@ def write_rows(settings: Settings, reader: pa.RecordBatchReader) -> int:
 
 def write_records(settings: Settings, shape: Shape, records: Iterable[Record], view: View | None = None) -> None:
     """Print records: as their view for people and in plain text, with the keys of their shape elsewhere."""
+    if settings.columns is not None:
+        shape, view = _picked(shape, settings.columns), None
     if settings.format == "table":
         _write_record_table(settings, view or plain_view(shape), records)
     elif settings.format == "plain":
@@ -55,6 +60,8 @@ def write_record(
 
     :param card: the lines of the card; aligned keys and values by default.
     """
+    if settings.columns is not None:
+        shape, card = _picked(shape, settings.columns), None
     if settings.format == "table":
         for line in card() if card else pairs_card(shape, record):
             sys.stdout.write(escape(line) + "\n")
@@ -65,6 +72,23 @@ def write_record(
         sys.stdout.write(json_object(shape, record) + "\n")
     else:
         _write_as_arrow(settings, shape, [record])
+
+
+def _picked(shape: Shape, names: Sequence[str]) -> Shape:
+    known = {f.name: f for f in shape}
+    if missing := [name for name in names if name not in known]:
+        raise InvalidArgumentError(f"there is no column {missing[0]!r} to print", hint=f"columns: {', '.join(known)}")
+    return tuple(known[name] for name in names)
+
+
+def _selected(reader: pa.RecordBatchReader, names: Sequence[str]) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    known = reader.schema.names
+    if missing := [name for name in names if name not in known]:
+        raise InvalidArgumentError(f"there is no column {missing[0]!r} to print", hint=f"columns: {', '.join(known)}")
+    schema = pa.schema([reader.schema.field(name) for name in names])
+    return pa.RecordBatchReader.from_batches(schema, (batch.select(list(names)) for batch in reader))
 
 
 def json_object(shape: Shape, record: Record) -> str:
