@@ -6,10 +6,11 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from benchmarks.core import SCALES, Scale, Workload
 from benchmarks.process import alternate
@@ -18,6 +19,7 @@ from benchmarks.workloads import WORKLOADS
 
 __all__ = ["main"]
 
+_DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 _INPUTS_VERSION = 1  # raised when an input's bytes change
 
 
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.show:
         told = json.loads(asked.show.read_text())
         _print(chosen, from_json(told), SCALES[told["environment"]["scale"]])
+        if asked.document:
+            _document(chosen, from_json(told), told["environment"])
         return 0
     scale = SCALES[asked.scale]
     data = (asked.data or Path(tempfile.gettempdir()) / "deltalite-benchmarks") / f"{scale.name}-{_INPUTS_VERSION}"
@@ -54,6 +58,17 @@ def _print(chosen: Sequence[Workload], results: Results, scale: Scale, tables: b
     print(targets(chosen, results))
 
 
+def _document(chosen: Sequence[Workload], results: Results, surroundings: Mapping[str, Any]) -> None:
+    """Put the results into ``docs/performance.md``, between its two marks."""
+    before, begin, rest = _DOCUMENT.read_text().partition("<!-- results -->\n")
+    _, end, after = rest.partition("<!-- end of results -->")
+    packages = ", ".join(f"{name} {version}" for name, version in surroundings["packages"].items() if version)
+    scale = SCALES[surroundings["scale"]]
+    run = f"Scale `{scale.name}`, {surroundings['runs']} runs each; {packages}; Python {surroundings['python']}."
+    parts = [run, summary(chosen, results, scale), targets(chosen, results)]
+    _DOCUMENT.write_text(before + begin + "\n" + "\n\n".join(parts) + "\n\n" + end + after)
+
+
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--scale", choices=SCALES, default="small", help="size of the inputs (default: small)")
@@ -67,6 +82,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--show", type=Path, metavar="FILE", help="print the tables of results written before, and stop"
     )
+    parser.add_argument("--document", action="store_true", help="with --show: also write them into docs/performance.md")
     parser.add_argument("--list", action="store_true", help="name the workloads and stop")
     return parser
 
