@@ -14,8 +14,10 @@ import click
 from deltalite._version import __version__
 from deltalite.cli import errors
 from deltalite.cli.command import common_options
+from deltalite.cli.output.text import escape
 from deltalite.cli.settings import Settings
 
+NAME = "deltalite"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("look", "files", "data", "log"),
     "Write": ("write",),
@@ -54,6 +56,12 @@ class App(click.Group):
             ctx.fail(f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
         return super().resolve_command(ctx, args)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        records = [record for p in self.get_params(ctx) if (record := p.get_help_record(ctx)) is not None]
+        with formatter.section("Common options, before or behind the command"):
+            formatter.write_dl(records)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in self.sections().items():
             with formatter.section(title):
@@ -62,19 +70,17 @@ class App(click.Group):
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
-        """Run and exit; takes the arguments of ``click``, of which only these matter here."""
-        arguments = sys.argv[1:] if args is None else list(args)
-        name = prog_name or "deltalite"
+        """Run and exit; of the arguments of ``click`` only the first matters here."""
         _prepare_streams()
-        self._main_shell_completion({}, name, None)
-        sys.exit(self._run(arguments, name))
+        self._main_shell_completion({}, NAME, None)
+        sys.exit(self._run(sys.argv[1:] if args is None else list(args)))
 
-    def _run(self, arguments: list[str], name: str) -> int:
+    def _run(self, arguments: list[str]) -> int:
         """Run one command line; returns the exit code."""
         settings = Settings()
         try:
             try:
-                with self.make_context(name, arguments, obj=settings) as ctx:
+                with self.make_context(NAME, arguments, obj=settings) as ctx:
                     self.invoke(ctx)
             except click.exceptions.Exit as exit:
                 _flush()
@@ -86,8 +92,7 @@ class App(click.Group):
         except KeyboardInterrupt:
             return _interrupted()
         except click.ClickException as error:
-            error.show()
-            return error.exit_code
+            return _wrong_call(error)
         except BrokenPipeError:
             _drop_stdout()
             return errors.OK
@@ -95,14 +100,16 @@ class App(click.Group):
             return _report(error, settings)
 
 
-@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.group(
+    cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, no_args_is_help=True
+)
 @common_options
 @click.version_option(__version__, "-V", "--version", message="deltalite %(version)s")
 def app() -> None:
     """Look into, write and keep Delta Lake tables.
 
     TABLE is a path, a URL, or a short name from the configuration file; TABLE@12 and TABLE@2026-11-01T10:00 are the
-    table as it was. Data goes to stdout, everything else to stderr. deltalite COMMAND --help tells more.
+    table as it was then. Data goes to stdout, everything else to stderr. COMMAND --help tells more, with examples.
     """
 
 
@@ -119,6 +126,17 @@ def _report(error: Exception, settings: Settings) -> int:
         print(errors.mask("".join(traceback.format_exception(error)), secrets), file=sys.stderr, end="")
     print(errors.describe(error, settings.long_options, secrets), file=sys.stderr)
     return errors.exit_code(error)
+
+
+def _wrong_call(error: click.ClickException) -> int:
+    """Say what is wrong with the command line; without any command its help is shown instead."""
+    ctx = getattr(error, "ctx", None)
+    if ctx is None or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        print(escape(f"error[usage]: {error.format_message()}"), file=sys.stderr)
+        print(f"hint: {ctx.command_path} --help", file=sys.stderr)
+    return error.exit_code
 
 
 def _interrupted() -> int:

@@ -82,8 +82,8 @@ class Command(click.Command):
         own: list[tuple[str, str]] = []
         common: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
-            if (record := parameter.get_help_record(ctx)) is not None:
-                (common if parameter.name in COMMON else own).append(record)
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None:
+                (common if parameter.name in COMMON or "--help" in parameter.opts else own).append(record)
         for title, records in (("Options", own), ("Common options", common)):
             if records:
                 with formatter.section(title):
@@ -169,7 +169,6 @@ _COMMON_OPTIONS = (
 )  # fmt: skip
 COMMON = (
     "output", "columns", "header", "no_color", "storage_option", "profile", "threads", "quiet", "verbose", "debug",
-    "help",
 )  # fmt: skip
 
 

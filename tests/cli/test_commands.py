@@ -191,6 +191,7 @@ def test_many_small_files_are_pointed_out(ok, tmp_path):
 def test_files_agree_with_deltalake(ok, events):
     found = json.loads(ok("files", events, "-o", "json"))
     theirs = pa.table(theirs_at(str(events)).get_add_actions(flatten=True)).to_pylist()
+    assert all(r["modification_time"].endswith("Z") for r in found)
     pick = ("path", "size_bytes", "num_records", "min.id", "max.id", "null_count.v")
     assert sorted(tuple(r[k] for k in pick) for r in found) == sorted(tuple(r[k] for k in pick) for r in theirs)
     assert sorted(r["partition.day"] for r in found) == ["2026-11-01", "2026-11-02", "2026-11-03"]

@@ -51,6 +51,7 @@ def files(
         found = _explained(handle.files(), verdicts)
     else:
         found = handle.files(where)
+    found = _in_utc(found, "modification_time")
     if sort is not None:
         found = _sorted(found, sort)
     if settings.format in ("table", "plain") and settings.columns is None:
@@ -70,6 +71,15 @@ def _explained(files: pa.Table, verdicts: pa.Table) -> pa.Table:
     for position, name in enumerate(("kept", "reason"), start=1):
         files = files.add_column(position, name, verdicts.column(name))
     return files
+
+
+def _in_utc(files: pa.Table, name: str) -> pa.Table:
+    """The files with the zone of a time column named, so that it is printed."""
+    import pyarrow as pa
+
+    utc = pa.timestamp("ms", tz="UTC")
+    times = pa.chunked_array([chunk.view(utc) for chunk in files.column(name).chunks], utc)
+    return files.set_column(files.column_names.index(name), name, times)
 
 
 def _sorted(files: pa.Table, key: str) -> pa.Table:
