@@ -285,3 +285,11 @@ def test_loading_loads_nothing_heavy(events, csv_file):
 def test_rich_is_loaded_for_tables_only(events):
     assert "rich" not in imported(["show", str(events), "-o", "table"])
     assert "rich" in imported(["history", str(events), "-o", "table"])
+
+
+def test_formats_named_without_pyarrow_are_those_there_are():
+    from deltalite.cli import loading, output
+    from deltalite.cli.input import sources
+
+    assert loading.FORMATS == sources.FORMATS
+    assert output.FORMATS[:2] == ("table", "plain") and set(sources.FORMATS) <= set(output.FORMATS)
