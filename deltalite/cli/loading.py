@@ -88,9 +88,9 @@ def open_rows(
     :param handle: the table whose columns give the types; ``None`` for one that is yet to be created.
     :param given: the values of ``input_options`` by name.
     """
-    from deltalite.cli.input import InputOptions, arranged, open_inputs
-    from deltalite.cli.input.csvs import CsvOptions
-    from deltalite.cli.input.sources import source_of
+    from deltalite.interop.rows_from import InputOptions, arranged, open_inputs
+    from deltalite.interop.rows_from.csvs import CsvOptions
+    from deltalite.interop.rows_from.sources import source_of
     from deltalite.model.types import Schema
     from deltalite.operations.create import schema_of
 

@@ -74,7 +74,8 @@ def open_part(store: Store, path: str, size: int) -> Part:
 
     def read() -> Part:
         source = store.open_input(path, size=size)
-        return _ParquetPart(path, pq.ParquetFile(source, coerce_int96_timestamp_unit="us", page_checksum_verification=True))
+        file = pq.ParquetFile(source, coerce_int96_timestamp_unit="us", page_checksum_verification=True)
+        return _ParquetPart(path, file)
 
     return guarded(path, read)
 

@@ -289,7 +289,7 @@ def test_rich_is_loaded_for_tables_only(events):
 
 def test_formats_named_without_pyarrow_are_those_there_are():
     from deltalite.cli import loading, output
-    from deltalite.cli.input import sources
+    from deltalite.interop.rows_from import sources
 
     assert loading.FORMATS == sources.FORMATS
     assert output.FORMATS[:2] == ("table", "plain") and set(sources.FORMATS) <= set(output.FORMATS)

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deltalite.cli.input import InputOptions, arranged, csvs, jsonlines, jsons, open_inputs
-from deltalite.cli.input.csvs import CsvOptions, read_csv
-from deltalite.cli.input.jsons import read_json
-from deltalite.cli.input.jsonvalues import exact_batch
-from deltalite.cli.input.sources import Prefixed, read_block, source_of
-from deltalite.cli.input.typed import Unfit, typed
 from deltalite.exceptions import InvalidArgumentError, SchemaMismatchError
 from deltalite.expr.parse import parse_schema
+from deltalite.interop.rows_from import InputOptions, arranged, csvs, jsonlines, jsons, open_inputs
+from deltalite.interop.rows_from.csvs import CsvOptions, read_csv
+from deltalite.interop.rows_from.jsons import read_json
+from deltalite.interop.rows_from.jsonvalues import exact_batch
+from deltalite.interop.rows_from.sources import Prefixed, read_block, source_of
+from deltalite.interop.rows_from.typed import Unfit, typed
 from deltalite.model.types import PrimitiveType
 
 UTC = dt.timezone.utc

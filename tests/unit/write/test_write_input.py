@@ -24,7 +24,7 @@ from write_tables import struct
 
 from deltalite.exceptions import InvalidArgumentError, SchemaMismatchError
 from deltalite.interop.input import to_reader
-from deltalite.model.types import ArrayType, MapType
+from deltalite.model.types import ArrayType, MapType, StructType
 from deltalite.write.conform import conform
 
 TABLE = struct(("id", "long"), ("s", "string"), ("x", "double"))
@@ -119,8 +119,20 @@ def test_the_tables_types_are_for_text_files(tmp_path) -> None:
     rows = fitted(tmp_path / "t.csv", table)
     assert [(r["id"], r["d"]) for r in rows] == [("1", Decimal("1.50")), ("007", Decimal("2.00"))]
     (tmp_path / "t.json").write_text('{"d": "1.50"}\n{"d": null}\n')
-    reader = to_reader(tmp_path / "t.json", schema=table)
-    assert reader.schema.names == ["d"], "columns that a file lacks stay absent, for their defaults"
+    assert [r["d"] for r in fitted(tmp_path / "t.json", table)] == [Decimal("1.50"), None]
+    with_default = struct(("d", "decimal(10,2)"), ("t", "timestamp"))
+    with_default = StructType([f.with_(metadata={"CURRENT_DEFAULT": "now()"}) if f.name == "t" else f for f in with_default.fields])
+    names = to_reader(tmp_path / "t.json", schema=with_default).schema.names
+    assert names == ["d"], "columns that a file lacks stay absent, for their defaults"
+
+
+def test_text_of_a_csv_is_the_text_that_is_there(tmp_path) -> None:
+    (tmp_path / "t.csv").write_text("s,n\nNA,1\nnull,2\nNaN,3\n,4\n")
+    rows = fitted(tmp_path / "t.csv", struct(("s", "string"), ("n", "long")))
+    assert [r["s"] for r in rows][:3] == ["NA", "null", "NaN"]
+    (tmp_path / "hex.csv").write_text("n\n0x1f\n")
+    with pytest.raises(SchemaMismatchError, match="0x1f"):
+        fitted(tmp_path / "hex.csv", struct(("n", "long")))
 
 
 def test_a_text_file_that_breaks_later_says_where(tmp_path) -> None:
@@ -294,7 +306,7 @@ print([m for m in ("pandas", "pyarrow.dataset", "polars", "duckdb") if m in sys.
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize("text", ["null\n", 'null\n{"a": 1}\n', '{"a": 1}\n\n  null\n', ""])
+@pytest.mark.parametrize("text", ["null\n", 'null\n{"a": 1}\n', '{"a": 1}\n\n  null\n'])
 def test_a_null_line_of_json_ends_in_an_error_and_not_in_a_crash(tmp_path, text):
     path = tmp_path / "rows.json"
     path.write_text(text)

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from deltalite.cli.input.jsonvalues import build_column
-from deltalite.cli.input.sources import Prefixed, read_block
-from deltalite.cli.input.typed import Unfit, first_unfit, typed, unfit_error
 from deltalite.exceptions import SchemaMismatchError
+from deltalite.interop.rows_from.jsonvalues import build_column
+from deltalite.interop.rows_from.sources import Prefixed, read_block
+from deltalite.interop.rows_from.typed import Unfit, first_unfit, typed, unfit_error
 from deltalite.model.arrow import scalar, type_from_arrow, type_to_arrow
 from deltalite.model.types import DataType, Field, PrimitiveType, StructType
 

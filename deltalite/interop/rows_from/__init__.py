@@ -1,4 +1,4 @@
-"""Files and stdin as one stream of typed Arrow rows."""
+"""Files and stdin as one stream of typed Arrow rows; no value is guessed into another one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from deltalite.cli.input.sources import FORMATS, Source
-from deltalite.cli.input.typed import COMPUTED
 from deltalite.exceptions import InvalidArgumentError, SchemaMismatchError
+from deltalite.interop.rows_from.sources import FORMATS, Source
+from deltalite.interop.rows_from.typed import COMPUTED
 from deltalite.model.arrow import schema_to_arrow
 
 if TYPE_CHECKING:
-    from deltalite.cli.input.csvs import CsvOptions
+    from deltalite.interop.rows_from.csvs import CsvOptions
     from deltalite.model.types import StructType
 
 
@@ -54,14 +54,14 @@ def open_inputs(sources: Sequence[Source], options: InputOptions) -> pa.RecordBa
 
 def _open(source: Source, options: InputOptions) -> pa.RecordBatchReader:
     if source.format in ("csv", "tsv"):
-        from deltalite.cli.input.csvs import CsvOptions, read_csv
+        from deltalite.interop.rows_from.csvs import CsvOptions, read_csv
 
         csv = options.csv or CsvOptions()
         if source.format == "tsv" and csv.delimiter == ",":
             csv = replace(csv, delimiter="\t")
         return read_csv(source.open(), options.schema, csv, source.name)
     if source.format in ("json", "ndjson"):
-        from deltalite.cli.input.jsons import read_json
+        from deltalite.interop.rows_from.jsons import read_json
 
         return read_json(source.open(), options.schema, options.extend, source.format == "ndjson", source.name)
     try:

@@ -1,7 +1,7 @@
 """JSON as typed rows: an object per line, objects one after another, or one array of objects.
 
 pyarrow reads what it can read exactly, a few megabytes of lines at a time. The rest (maps, names in another case), and
-every chunk that it refuses, is read by :mod:`~deltalite.cli.input.jsonvalues`, whose word is the last.
+every chunk that it refuses, is read by :mod:`~deltalite.interop.rows_from.jsonvalues`, whose word is the last.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from deltalite.cli.input.jsonlines import json_chunks
-from deltalite.cli.input.jsonvalues import TEXT, exact_batch, parse_row, row_lines, struct_array
-from deltalite.cli.input.typed import COMPUTED, Unfit, typed
 from deltalite.exceptions import SchemaMismatchError, UnsupportedTypeError
+from deltalite.interop.rows_from.jsonlines import json_chunks
+from deltalite.interop.rows_from.jsonvalues import TEXT, exact_batch, parse_row, row_lines, struct_array
+from deltalite.interop.rows_from.typed import COMPUTED, Unfit, typed
 from deltalite.model.arrow import type_from_arrow, type_to_arrow
 from deltalite.model.types import ArrayType, DataType, Field, PrimitiveType, StructType
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
+_NULL_LINE = re.compile(rb"(?:\A|\n)\s*null")
 
 
 def read_json(
@@ -105,6 +106,9 @@ def _guessed(first: bytes, name: str) -> list[Field]:
     """Columns and types from the first chunk. Text stays text, whatever it looks like."""
     if not first.strip():
         return []
+    if _NULL_LINE.search(first):
+        for number, line in enumerate(row_lines(first), start=1):
+            parse_row(line, name, number)
     try:
         found = pyarrow.json.read_json(io.BytesIO(first), pyarrow.json.ReadOptions(block_size=len(first) + 1)).schema
     except pa.ArrowInvalid:
@@ -163,7 +167,12 @@ def _wire(data_type: DataType) -> pa.DataType | None:
 
 
 def _fast_batch(chunk: bytes, columns: Sequence[Field], wire: pa.Schema, schema: pa.Schema) -> pa.RecordBatch | None:
-    """The rows as pyarrow reads them; ``None`` where it refuses, or accepts what is no JSON."""
+    """The rows as pyarrow reads them; ``None`` where it refuses, or accepts what is no row.
+
+    It takes a bare ``null`` for a row, and crashes on a block that begins with one.
+    """
+    if _NULL_LINE.search(chunk):
+        return None
     try:
         found = pyarrow.json.read_json(
             io.BytesIO(chunk),

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from deltalite.cli.input.typed import Unfit, typed, unfit_error
 from deltalite.exceptions import SchemaMismatchError
+from deltalite.interop.rows_from.typed import Unfit, typed, unfit_error
 from deltalite.model.arrow import array, type_to_arrow
 from deltalite.model.types import ArrayType, DataType, Field, MapType, PrimitiveType, StructType
 

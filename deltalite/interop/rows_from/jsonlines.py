@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from deltalite.cli.input.sources import read_block
 from deltalite.exceptions import SchemaMismatchError
+from deltalite.interop.rows_from.sources import read_block
 
 BLOCK = 4 << 20
 _BOM = b"\xef\xbb\xbf"
