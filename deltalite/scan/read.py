@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import partial
 
@@ -42,7 +41,7 @@ def read_plan(
 
 
 def _processors() -> int:
-    return min(8, os.cpu_count() or 1)
+    return min(8, pa.cpu_count())
 
 
 def _batches(

@@ -7,7 +7,6 @@ other, in the order in which they came. A write that ends with its first row gro
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 import uuid
@@ -121,7 +120,7 @@ class Encoder:
 
     def _start(self, lane: _Lane, task: _Task) -> None:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1), "deltalite-write")
+            self._pool = ThreadPoolExecutor(min(MAX_WORKERS, pa.cpu_count()), "deltalite-write")
             if self._deferred is not None:
                 self._start(*self._deferred)
         self._await(lambda: not self._in_flight or self._in_flight + task.size <= IN_FLIGHT_BYTES)
