@@ -13,20 +13,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from deltalite._lazy import LazyModule
 from deltalite.exceptions import InvalidArgumentError
 from deltalite.log import history, read
 from deltalite.model.commit import Commit
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.types import Schema
-from deltalite.operations import create, inspect, travel, write
-from deltalite.operations.alter import TableAlterer
-from deltalite.operations.execute import Outcome, perform
+from deltalite.operations import travel
 from deltalite.operations.opening import names_of, newest, store_of
-from deltalite.operations.options import CommitProperties, Committing, PostCommitHookProperties
-from deltalite.operations.reading import Reading
 from deltalite.storage.base import Store
-from deltalite.txn import after
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +31,16 @@ if TYPE_CHECKING:
     import pyarrow.dataset
 
     from deltalite.model.tasks import FileTask
+    from deltalite.operations import alter, create, execute, inspect, options, reading, write
+    from deltalite.operations.options import CommitProperties, PostCommitHookProperties
+    from deltalite.txn import after
     from deltalite.write.options import WriterProperties
+else:
+    alter, create, execute, inspect, options, reading, write = (
+        LazyModule(f"deltalite.operations.{name}")
+        for name in ("alter", "create", "execute", "inspect", "options", "reading", "write")
+    )
+    after = LazyModule("deltalite.txn.after")
 
 
 class DeltaTable:
@@ -207,8 +212,8 @@ class DeltaTable:
     # -- reading -------------------------------------------------------------------------------------------------
 
     @property
-    def _reading(self) -> Reading:
-        return Reading(self._store, self._snapshot, self._external)
+    def _reading(self) -> reading.Reading:
+        return reading.Reading(self._store, self._snapshot, self._external)
 
     def scan(
         self,
@@ -361,8 +366,8 @@ class DeltaTable:
             create.schema_of(schema), names_of(partition_by) or (), str(uuid.uuid4()), time.time_ns() // 1_000_000,
             name, description, dict(configuration or {}), mode, raise_if_key_not_exists,
         )  # fmt: skip
-        committing = Committing.of(commit_properties, post_commithook_properties)
-        outcome = perform(store, base, lambda base, _: create.plan(request, base), committing)
+        committing = options.Committing.of(commit_properties, post_commithook_properties)
+        outcome = execute.perform(store, base, lambda base, _: create.plan(request, base), committing)
         return cls._of(store, outcome.snapshot, storage_options, ())
 
     def append(
@@ -392,7 +397,7 @@ class DeltaTable:
             data, "append", schema_mode=schema_mode, cast=cast,
             target_file_size=target_file_size, writer_properties=writer_properties,
         )  # fmt: skip
-        return self._write(request, Committing.of(commit_properties, post_commithook_properties, txn))
+        return self._write(request, options.Committing.of(commit_properties, post_commithook_properties, txn))
 
     def overwrite(
         self,
@@ -416,22 +421,22 @@ class DeltaTable:
             data, "overwrite", names_of(partition_by), schema_mode, predicate, partition_overwrite, cast=cast,
             target_file_size=target_file_size, writer_properties=writer_properties,
         )  # fmt: skip
-        return self._write(request, Committing.of(commit_properties, post_commithook_properties, txn))
+        return self._write(request, options.Committing.of(commit_properties, post_commithook_properties, txn))
 
-    def _write(self, request: write.WriteRequest, committing: Committing) -> CommitResult:
+    def _write(self, request: write.WriteRequest, committing: options.Committing) -> CommitResult:
         write.validate(request)
         return self._moved(
-            perform(self._store, self._snapshot, lambda base, txn: write.plan(request, base, txn), committing)
+            execute.perform(self._store, self._snapshot, lambda base, txn: write.plan(request, base, txn), committing)
         )
 
-    def _moved(self, outcome: Outcome) -> CommitResult:
+    def _moved(self, outcome: execute.Outcome) -> CommitResult:
         self._snapshot = outcome.snapshot
         return outcome.result
 
     @property
-    def alter(self) -> TableAlterer:
+    def alter(self) -> alter.TableAlterer:
         """Changes of the table itself: properties, name, description."""
-        return TableAlterer(self._store, lambda: self._snapshot, self._moved)
+        return alter.TableAlterer(self._store, lambda: self._snapshot, self._moved)
 
     # -- care of the log -----------------------------------------------------------------------------------------
 

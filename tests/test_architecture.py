@@ -15,7 +15,7 @@ import deltalite
 
 ROOT = Path(deltalite.__file__).parent
 LAYERS = [
-    {"exceptions", "_version"},
+    {"exceptions", "_lazy", "_version"},
     {"model", "expr", "storage"},
     {"features"},
     {"log", "scan", "write"},

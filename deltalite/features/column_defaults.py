@@ -6,14 +6,19 @@ A default never replaces an explicit null, and old files know nothing of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from deltalite._lazy import LazyModule
 from deltalite.exceptions import ExpressionError, InvalidArgumentError
-from deltalite.expr.bind import bind
-from deltalite.expr.parse import parse_expression
 from deltalite.features.base import Assignment, Feature, WriteStep
 from deltalite.model.config import TableConfig
 from deltalite.model.expr import BoundExpr, Cast, columns_of, is_literal
 from deltalite.model.types import Field, StructType
+
+if TYPE_CHECKING:
+    from deltalite.expr import bind, parse
+else:
+    bind, parse = LazyModule("deltalite.expr.bind"), LazyModule("deltalite.expr.parse")
 
 KEY = "CURRENT_DEFAULT"
 _NO_COLUMNS = StructType([])
@@ -25,9 +30,9 @@ def _write(config: TableConfig) -> WriteStep | None:
 
 
 def _bound(f: Field) -> BoundExpr:
-    parsed = Cast(parse_expression(f.metadata[KEY]), f.type)
+    parsed = Cast(parse.parse_expression(f.metadata[KEY]), f.type)
     try:
-        return bind(parsed, _NO_COLUMNS)
+        return bind.bind(parsed, _NO_COLUMNS)
     except ExpressionError:
         # Spark may know functions that we do not. Evaluating the unbound tree says so, and only rows that lack the
         # column come to that.
@@ -38,11 +43,11 @@ def _check(config: TableConfig) -> None:
     for f in config.schema.fields:
         if KEY not in f.metadata:
             continue
-        parsed = parse_expression(f.metadata[KEY])
+        parsed = parse.parse_expression(f.metadata[KEY])
         if f.type.type == "variant" and not is_literal(parsed, None):
             raise InvalidArgumentError(f"the default of the variant column {f.name!r} can only be NULL", column=f.name)
         try:
-            bind(Cast(parsed, f.type), _NO_COLUMNS)
+            bind.bind(Cast(parsed, f.type), _NO_COLUMNS)
         except ExpressionError as error:
             if not columns_of(parsed):
                 raise

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from deltalite._lazy import LazyModule
 from deltalite.exceptions import InvalidArgumentError
-from deltalite.expr.bind import bind
-from deltalite.expr.parse import parse_expression
 from deltalite.features.base import Assignment, Feature, WriteStep
 from deltalite.features.bound import tells_time
 from deltalite.model.config import TableConfig, parse_schema
 from deltalite.model.expr import BoundExpr, Cast
 from deltalite.model.types import Field, StructType, walk
+
+if TYPE_CHECKING:
+    from deltalite.expr import bind, parse
+else:
+    bind, parse = LazyModule("deltalite.expr.bind"), LazyModule("deltalite.expr.parse")
 
 KEY = "delta.generationExpression"
 
@@ -31,7 +36,7 @@ def _step(schema_string: str) -> WriteStep | None:
 
 def _bound(f: Field, sources: StructType) -> BoundExpr:
     """The expression in the column's type. Other generated columns are no sources: nothing says who comes first."""
-    return bind(Cast(parse_expression(f.metadata[KEY]), f.type), sources)
+    return bind.bind(Cast(parse.parse_expression(f.metadata[KEY]), f.type), sources)
 
 
 def _write(config: TableConfig) -> WriteStep | None:
