@@ -68,10 +68,10 @@ def files(snapshot: Snapshot, now_ms: int) -> Iterator[pa.Table]:
     kinds = {"add": _add_type(snapshot.config), "remove": _REMOVE}
     tombstones = _unexpired(snapshot, now_ms)
     for name, table in (("add", _add_columns(snapshot, kinds["add"])), ("remove", tombstones)):
-        for batch in table.to_batches(max_chunksize=ROWS_PER_TABLE):
-            if batch.num_rows:
-                rows = pa.StructArray.from_arrays(batch.columns, fields=list(kinds[name]))
-                yield _widened(pa.table({name: rows}), kinds)
+        for start in range(0, table.num_rows, ROWS_PER_TABLE):
+            (batch,) = table.slice(start, ROWS_PER_TABLE).combine_chunks().to_batches()
+            rows = pa.StructArray.from_arrays(batch.columns, fields=list(kinds[name]))
+            yield _widened(pa.table({name: rows}), kinds)
 
 
 def manifest(snapshot: Snapshot, now_ms: int, sidecars: Sequence[Sidecar]) -> bytes:

@@ -37,7 +37,7 @@ def expired(
     :param protected_before: the version below which history goes as a whole or not at all (trap 33).
     """
     names = segment.sort_out(listing)
-    cutoff = (now_ms - retention_ms) // DAY_MS * DAY_MS
+    cutoff = cutoff_ms(now_ms, retention_ms)
     kept_from = max((v for v, time in growing_times(names.commits.values()) if time <= cutoff), default=None)
     if kept_from is None:
         return None
@@ -47,6 +47,20 @@ def expired(
     commits = sorted(file.path for version, file in names.commits.items() if version < anchor.version)
     others = sorted(file.path for file in listing if _precedes(file, anchor.version))
     return Expired(anchor, tuple(commits), tuple(others)) if commits or others else None
+
+
+def cutoff_ms(now_ms: int, retention_ms: int) -> int:
+    """The time up to which commits have expired."""
+    return (now_ms - retention_ms) // DAY_MS * DAY_MS
+
+
+def oldest_commit(listing: Iterable[FileMeta]) -> FileMeta | None:
+    """The first commit of a listing in order, of which no more is consumed than that takes."""
+    for file in listing:
+        found = parse_log_name(file.path.rpartition("/")[2])
+        if found is not None and found.kind == "commit":
+            return file
+    return None
 
 
 def _precedes(file: FileMeta, version: int) -> bool:

@@ -158,13 +158,15 @@ def clean_up(store: Store, snapshot: Snapshot, now_ms: int) -> int:
 
     Nothing goes before the checkpoint that the kept versions rest on has been read.
     """
+    retention = snapshot.config.get(LOG_RETENTION)
+    oldest = cleanup.oldest_commit(store.list_from(LOG))
+    if oldest is None or oldest.modified_ms > cleanup.cutoff_ms(now_ms, retention):
+        return 0
     listing = list(store.list_from(LOG))
     protected = snapshot.config.configuration.get(_PROTECTED_BEFORE)
     if protected is not None and plain.CHECKPOINT_PROTECTION not in features.supported(snapshot.config.protocol):
         protected = None
-    found = cleanup.expired(
-        listing, now_ms, snapshot.config.get(LOG_RETENTION), None if protected is None else int(protected)
-    )
+    found = cleanup.expired(listing, now_ms, retention, None if protected is None else int(protected))
     if found is None:
         return 0
     try:

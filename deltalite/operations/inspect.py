@@ -5,18 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from deltalite import features
 from deltalite.expr.bind import bind_predicate
 from deltalite.expr.convert import to_expr
-from deltalite.model.arrow import mask_array
 from deltalite.model.expr import BoundExpr
+from deltalite.model.files import ADD_SCHEMA
 from deltalite.model.paths import is_absolute, relative_path
 from deltalite.model.snapshot import Snapshot
 from deltalite.scan import matching
@@ -117,12 +118,11 @@ def _bound(snapshot: Snapshot, predicate: Any) -> BoundExpr | None:
     return bind_predicate(to_expr(predicate, schema), schema)
 
 
-def _kept(snapshot: Snapshot, predicate: Any) -> pa.Table:
-    table = snapshot.files.table()
+def _kept(snapshot: Snapshot, predicate: Any, columns: Sequence[str] = tuple(ADD_SCHEMA.names)) -> pa.Table:
     bound = _bound(snapshot, predicate)
-    if bound is None:
-        return table
-    return table.filter(mask_array(matching.may_match(snapshot.config, table, bound)))
+    mask = None if bound is None else planning.kept_files(snapshot, bound)
+    table = snapshot.files.table(columns)
+    return table if mask is None else table.filter(mask)
 
 
 def explain(snapshot: Snapshot, predicate: Any) -> pa.Table:
@@ -177,15 +177,23 @@ def _struct(columns: Mapping[str, Any], length: int) -> pa.StructArray:
 
 def file_uris(snapshot: Snapshot, root: str, predicate: Any = None) -> list[str]:
     """The place of every live file that may hold a matching row."""
-    paths = _kept(snapshot, predicate).column("path").to_pylist()
-    base = root.rstrip("/")
-    return [path if is_absolute(path) else f"{base}/{relative_path(path)}" for path in paths]
+    paths = _kept(snapshot, predicate, ["path"]).column("path")
+    base = root.rstrip("/") + "/"
+    slices = (paths.slice(start, _AT_ONCE).to_pylist() for start in range(0, len(paths), _AT_ONCE))
+    if not pc.any(pc.match_substring_regex(paths, _UNUSUAL)).as_py():
+        return [base + path for some in slices for path in some]
+    return [path if is_absolute(path) else base + relative_path(path) for some in slices for path in some]
+
+
+_AT_ONCE = 65_536
+_UNUSUAL = r"[%:\\\x00]|^/|/$|//|(^|/)\.\.?(/|$)|^$"
+"""What makes a path more than names with slashes between them: escapes, schemes, steps upwards."""
 
 
 def partitions(snapshot: Snapshot, predicate: Any = None) -> list[dict[str, Any]]:
     """The distinct partitions, as mappings of column to typed value."""
     config = snapshot.config
-    table = _kept(snapshot, predicate)
+    table = _kept(snapshot, predicate, ["partitionValues"])
     columns = [matching.partition_column(config, table, f.name).to_pylist() for f in config.partition_fields]
     return [dict(zip(config.partition_columns, row, strict=True)) for row in dict.fromkeys(zip(*columns, strict=True))]
 

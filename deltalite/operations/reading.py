@@ -98,12 +98,12 @@ class Reading:
     def count(self, predicate: Any = None) -> int:
         """How many rows match, opening only the files whose metadata cannot tell."""
         bound = self.bind(predicate)
-        files = self.snapshot.files.table(matching.COUNT_COLUMNS)
-        known = matching.row_counts(files)
+        known = matching.live_rows(self.snapshot.config, self.snapshot.files)
         if bound is None:
-            some = every = np.ones(files.num_rows, dtype=bool)
+            some = every = np.ones(len(known), dtype=bool)
         else:
-            some, every = matching.rows_matched(self.snapshot.config, self.snapshot.files.table(), bound)
+            files = self.snapshot.files.table(matching.MATCH_COLUMNS)
+            some, every = matching.rows_matched(self.snapshot.config, files, bound)
         sure = every & (known >= 0)
         total = int(known[sure].sum())
         open_ones = some & ~sure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +14,12 @@ from deltalite.features import physical_schema
 from deltalite.model.arrow import to_numpy
 from deltalite.model.config import TableConfig
 from deltalite.model.expr import BoundExpr
-from deltalite.model.files import struct_leaf
+from deltalite.model.files import FileSet, struct_leaf
 from deltalite.model.stats import MAX, MIN, NULLS, ROWS, has_bounds, parse_stats, record_counts, stats_type
-from deltalite.scan.stats import LogStats, TableFiles, leaf_columns, partition_values
+from deltalite.scan.stats import LiveFiles, LogStats, TableFiles, known_stats, leaf_columns, partition_values
 
 COUNT_COLUMNS = ("stats", "deletionVector")
+MATCH_COLUMNS = ("path", "partitionValues", "stats")
 
 
 def may_match(config: TableConfig, files: pa.Table, predicate: BoundExpr) -> np.ndarray:
@@ -39,12 +41,27 @@ def partition_column(config: TableConfig, files: pa.Table, name: str) -> pa.Chun
     return pa.chunked_array([partition_values(config, TableFiles(files), name)])
 
 
+def live_rows(config: TableConfig, files: FileSet) -> np.ndarray:
+    """Live rows of each file of a version, as :func:`row_counts`; found once."""
+    if (found := _LIVE_ROWS.get(files)) is None:
+        counts = LogStats(config, LiveFiles(files), (), known_stats(files)).num_records
+        found = _LIVE_ROWS[files] = _live(pa.chunked_array([counts]), files.table(["deletionVector"]))
+    return found
+
+
+_LIVE_ROWS: WeakKeyDictionary[FileSet, np.ndarray] = WeakKeyDictionary()
+
+
 def row_counts(files: pa.Table) -> np.ndarray:
     """Live rows of each file, deleted ones subtracted; -1 where its statistics do not tell.
 
     :param files: the columns ``COUNT_COLUMNS`` of the log.
     """
     counts = record_counts(files.column("stats"))
+    return _live(counts, files)
+
+
+def _live(counts: pa.ChunkedArray, files: pa.Table) -> np.ndarray:
     rows = np.where(_valid(counts), to_numpy(counts), -1)
     deleted = struct_leaf(files.column("deletionVector"), ("cardinality",))
     gone = np.where(_valid(deleted), to_numpy(deleted), 0)
@@ -91,6 +108,7 @@ def statistics(config: TableConfig, files: pa.Table) -> Statistics:
 
 __all__ = [
     "COUNT_COLUMNS",
+    "MATCH_COLUMNS",
     "Statistics",
     "may_match",
     "partition_column",

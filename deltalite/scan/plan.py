@@ -84,6 +84,13 @@ def plan(
     )
 
 
+def kept_files(snapshot: Snapshot, predicate: BoundExpr) -> pa.BooleanArray:
+    """Which live files may hold a row that satisfies the predicate, as a mask over the rows of ``snapshot.files``."""
+    mask = _select(snapshot, predicate, None).mask
+    assert mask is not None
+    return mask_array(mask)
+
+
 def explain(snapshot: Snapshot, predicate: BoundExpr | None) -> pa.Table:
     """``path``, ``kept`` and ``reason`` of every live file for a scan with this predicate."""
     paths = snapshot.files.table(["path"]).column("path")

@@ -216,9 +216,22 @@ def partition_values(config: TableConfig, files: LogFiles, name: str) -> pa.Arra
         found = _as_type(parsed, kind)
         if found is not None:
             return found
-    query = scalar(key, pa.string())
-    texts = [pc.map_lookup(c, query_key=query, occurrence="first") for c in files.column("partitionValues").chunks]
+    texts = [_looked_up(maps, scalar(key, pa.string())) for maps in files.column("partitionValues").chunks]
     return _one(pa.chunked_array([partition.parse_column(text, field.type) for text in texts], kind), kind)
+
+
+def _looked_up(maps: pa.MapArray, key: pa.Scalar) -> pa.Array:
+    """The value of a key in every map; by position where all maps have the same keys in the same order, as is usual."""
+    offsets = np.frombuffer(maps.buffers()[1], np.int32)[maps.offset : maps.offset + len(maps) + 1]
+    width = int(offsets[1] - offsets[0]) if len(maps) and not maps.null_count else 0
+    if width and (np.diff(offsets) == width).all():
+        first, entries = int(offsets[0]), len(maps) * width
+        hits = to_numpy(pc.equal(maps.keys.slice(first, entries), key)).reshape(-1, width)
+        at = int(hits[0].argmax())
+        if hits[:, at].all():
+            items = maps.items.slice(first, entries)
+            return items if width == 1 else items.take(array(range(at, entries, width), pa.int64()))
+    return pc.map_lookup(maps, query_key=key, occurrence="first")
 
 
 # -- bounds that hold ----------------------------------------------------------------------------------------------

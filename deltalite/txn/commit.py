@@ -102,6 +102,7 @@ def commit(
         version = base.version + 1 if base else 0
         actions = finalize(pending, base, world.now_ms())
         body = encode_commit(actions)
+        started = world.monotonic()
         winner = _put(store, version, body, pending.txn_id, options, world)
         if winner is None:
             snapshot = _advanced(base, version, body, actions, world.now_ms())
@@ -114,7 +115,8 @@ def commit(
         base, mine = _pass_winners(store, pending, base, version)
         if mine is not None:
             return Committed(mine, tuple(actions), attempt)
-        world.sleep(min(2.0, 0.01 * 2 ** min(attempt, 7)) * world.random())
+        took = world.monotonic() - started
+        world.sleep(min(2.0, took * 2 ** min(attempt - 1, 4)) * world.random())
     raise CommitFailedError(
         f"gave up after losing {options.max_retries + 1} versions to other writers",
         hint="too many writers at once; allow more with CommitProperties(max_commit_retries=...)",
