@@ -107,8 +107,8 @@ def test_a_stitched_file_is_one_that_other_engines_read(tmp_path) -> None:
     assert file.read().equals(data)
     for i in range(file.metadata.num_row_groups):
         assert file.read_row_group(i).num_rows == file.metadata.row_group(i).num_rows
-    query = "SELECT count(*), sum(a), min(s), max(s), sum(f) FROM read_parquet(?)"
-    assert duckdb.execute(query, [path]).fetchall() == duckdb.sql(query.replace("read_parquet(?)", "data")).fetchall()
+    rows = duckdb.execute("SELECT a, s, f FROM read_parquet(?) ORDER BY a", [path]).fetchall()
+    assert rows == list(zip(*(data[name].to_pylist() for name in ("a", "s", "f")), strict=True))
     assert duckdb.execute("SELECT s FROM read_parquet(?) WHERE a = 777", [path]).fetchall() == [("value 0",)]
     bounds = [file.metadata.row_group(i).column(0).statistics for i in range(file.metadata.num_row_groups)]
     assert [(b.min, b.max + 1) for b in bounds][0][0] == 0 and bounds[-1].max == 999
