@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import shutil
 import subprocess
@@ -46,14 +47,16 @@ class Failure:
 def alternate(
     workload: Workload, contestants: tuple[Contestant, ...], data: Path, scale: Scale, runs: int
 ) -> Iterator[tuple[Contestant, bool, Sample | Failure]]:
-    """A warm-up of every contestant, whose results are compared, then ``runs`` rounds A B C, A B C, ...
+    """A warm-up of every contestant, whose results are compared, then ``runs`` rounds of all of them.
 
+    The order changes from round to round: who follows a process that filled the memory pays for getting it back.
     Yields the contestant, whether it was the warm-up, and what came of it. Who fails once is not run again.
     """
     source = workload.input(data, scale)
     failed: set[str] = set()
+    shuffled = random.Random(len(contestants))
     for turn in range(runs + 1):
-        for contestant in contestants:
+        for contestant in contestants if turn == 0 else shuffled.sample(contestants, len(contestants)):
             if contestant.name not in failed:
                 outcome = _run(workload, contestant, source, data, scale, check=turn == 0)
                 if isinstance(outcome, Failure):
