@@ -229,6 +229,11 @@ def array(values: Sequence[Any], arrow_type: pa.DataType) -> pa.Array:
     if code is None:
         raise UnsupportedTypeError(f"no plain array of {arrow_type}")
     plain = [_plain(v) for v in values]
+    if code == "f":
+        with np.errstate(over="ignore"):  # beyond the range is infinite, as in a cast of Arrow's
+            return pa.Array.from_buffers(
+                arrow_type, n, [bitmap, pa.py_buffer(np.array(plain, np.float32).tobytes())], nulls
+            )
     buffers = [bitmap, pa.py_buffer(struct.pack(f"<{n}{code}", *plain))]
     return pa.Array.from_buffers(arrow_type, n, buffers, nulls)
 

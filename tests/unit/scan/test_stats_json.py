@@ -143,3 +143,9 @@ def test_decimals_with_too_many_digits_are_unknown():
     found = parse([f'{{"minValues":{{"x":{v}}}}}' for v in values], kind)
     known = [None if f["minValues"] is None else f["minValues"]["x"] for f in found]
     assert known[:5] == [Decimal("1.25"), None, None, Decimal("99.99"), Decimal("10.00")]
+
+
+def test_a_number_beyond_a_float_is_infinite_on_both_paths():
+    text = '{"maxValues": {"f": 3.4028235677973366e+38}}'
+    odd = '{"maxValues": {"f": 3.4028235677973366e+38, "d": []}}'
+    assert [row["maxValues"]["f"] for row in parse([text, odd])] == [float("inf")] * 2
