@@ -256,24 +256,25 @@ class LocalStore:
             os.close(fd)
 
     def _publish(self, temporary: str, full: str, path: str) -> None:
-        for position, primitive in enumerate(self._primitives):
+        primitives = self._primitives  # other threads may shorten it meanwhile
+        for position, primitive in enumerate(primitives):
             try:
                 primitive(temporary, full)
             except FileExistsError:
                 raise
             except OSError as error:
-                if error.errno in publish.UNSUPPORTED and position + 1 < len(self._primitives):
+                if error.errno in publish.UNSUPPORTED and position + 1 < len(primitives):
                     continue
                 if error.errno in AMBIGUOUS:
                     raise AmbiguousPut(f"publishing {path!r} ended without an answer: {error}") from error
                 raise refused("write", path, error) from error
             if position:
-                self._remember(primitive, position)
+                self._remember(primitives[position:])
             return
 
-    def _remember(self, primitive: publish.Primitive, position: int) -> None:
-        self._primitives = self._primitives[position:]
-        if primitive is publish.copy_exclusive:
+    def _remember(self, working: tuple[publish.Primitive, ...]) -> None:
+        self._primitives = working
+        if working[0] is publish.copy_exclusive:
             logger.warning(
                 "%s: the file system has neither hard links nor a rename that refuses to replace; "
                 "readers may meet commits half written",
