@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -12,7 +12,15 @@ from deltalite.model.actions import Action
 from deltalite.model.pending import ReadSet
 
 if TYPE_CHECKING:
+    from deltalite.model.expr import BoundExpr
+    from deltalite.model.tasks import ScanPlan
     from deltalite.model.write_spec import WriteSpec
+
+TARGET, SOURCE = "target.", "source."
+"""Prefixes of the columns of a joined row: ``target.x`` is the table's column ``x``, ``source.x`` the source's."""
+
+When = Literal["matched", "not_matched", "not_matched_by_source"]
+ClauseAction = Literal["update", "delete", "insert", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,75 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Clause:
+    """One ``WHEN ... THEN ...`` of a MERGE. Of the clauses of one kind the first whose condition is true decides.
+
+    :param when: which rows it is for.
+    :param action: what happens to them; ``fail`` refuses the whole operation.
+    :param condition: over the joined row (see ``TARGET``); ``None`` holds for all.
+    :param values: for updates and inserts, the columns of the new row that get a value, over the joined row. Columns
+        that are not there are left to the write steps (defaults, generated columns) or become null.
+    """
+
+    when: When
+    action: ClauseAction
+    condition: BoundExpr | None = None
+    values: Mapping[str, BoundExpr] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """``target = source``, one conjunct of a match condition; both sides have one type, over the joined row.
+
+    :param null_safe: ``<=>``: null matches null.
+    """
+
+    target: BoundExpr
+    source: BoundExpr
+    null_safe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """When a row of the table and one of the source belong together: all parts are true.
+
+    :param keys: equalities between the two sides.
+    :param target: what only the table's row decides; ``None`` is true. Rows that fail it are not matched.
+    :param source: what only the source's row decides.
+    :param residual: the rest, over the joined row.
+    """
+
+    keys: tuple[KeyPair, ...] = ()
+    target: BoundExpr | None = None
+    source: BoundExpr | None = None
+    residual: BoundExpr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowChanges:
+    """Rows of the table that change or leave, and rows that come. DELETE and UPDATE have no source: all rows of the
+    table are then *not matched by source*.
+
+    :param plan: the files that may hold such rows; its columns and its predicate are not used.
+    :param clauses: in the order of the statement.
+    :param spec: how new rows are written.
+    :param source: the engine's materialised source, read as often as needed.
+    :param match: ``None`` without a source.
+    :param actions: changes of the table itself (protocol, metadata) in the same commit.
+    """
+
+    plan: ScanPlan
+    clauses: tuple[Clause, ...]
+    spec: WriteSpec
+    operation: str
+    parameters: Mapping[str, Any]
+    source: Any = None
+    match: Match | None = None
+    reads: ReadSet = field(default_factory=ReadSet)
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LogOnly:
     """Actions that no new file backs: metadata, protocol, domains."""
 
@@ -46,4 +123,4 @@ class LogOnly:
     reads: ReadSet = field(default_factory=ReadSet)
 
 
-Change = Append | LogOnly
+Change = Append | RowChanges | LogOnly

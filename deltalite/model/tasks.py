@@ -53,6 +53,8 @@ class FileTask:
         gives them (timestamps in microseconds).
     :param size: bytes of the file, as the log says.
     :param num_records: rows in the file before deletion, where the plan came to know it.
+    :param within: read only rows that this vector marks, less those that ``deletion_vector`` does; the difference of
+        two vectors of one file, as change feeds need it.
     """
 
     path: str
@@ -62,6 +64,7 @@ class FileTask:
     num_records: int | None = None
     base_row_id: int | None = None
     default_row_commit_version: int | None = None
+    within: DeletionVector | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,7 +12,7 @@ from deltalite.model.tasks import FileTask, ScanPlan
 from deltalite.scan.ahead import ordered
 from deltalite.scan.parquet import DataFile
 from deltalite.scan.paths import PathResolver, Resolve
-from deltalite.scan.rows import FileRows, deleted_rows_of
+from deltalite.scan.rows import FileRows, marked_rows
 from deltalite.storage import Store
 
 BATCH_ROWS = 1 << 16
@@ -77,16 +78,21 @@ def read_task(
     resolve: Resolve | None = None,
     batch_size: int = BATCH_ROWS,
     use_threads: bool = False,
+    only: Any = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of one file as batches of ``plan.schema``; empty batches are left out.
 
     :param plan: the plan of the task, or its ``shared()`` part.
     :param use_threads: decode columns in parallel; for single large files.
+    :param only: read these rows of the file alone, a set of positions like those of deleted rows; row groups without
+        any are not opened.
     :raises InvalidTableError: the file or its deletion vector is missing, damaged, or does not fit the table.
     :raises UnsafePathError: the log names a file outside the table that ``resolve`` does not allow.
     """
     resolve = resolve or PathResolver(store)
-    deleted = deleted_rows_of(task, resolve)
+    deleted = marked_rows(task, task.deletion_vector, resolve)
+    if task.within is not None:
+        only = marked_rows(task, task.within, resolve)
     place, path = resolve(task.path)
     with DataFile(place, path, task.size, plan.by_field_id) as file:
-        yield from FileRows(plan, task, file, deleted, batch_size, use_threads).batches()
+        yield from FileRows(plan, task, file, deleted, batch_size, use_threads, only).batches()

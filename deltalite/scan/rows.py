@@ -18,6 +18,7 @@ from deltalite.exceptions import InvalidTableError
 from deltalite.expr.arrow import true_mask
 from deltalite.expr.prune import keep_mask
 from deltalite.features.reading import deleted_rows
+from deltalite.model.actions import DeletionVector
 from deltalite.model.arrow import mask_array, scalar, to_numpy, type_to_arrow
 from deltalite.model.tasks import FileTask, ScanPlan, VirtualColumn
 from deltalite.model.types import Field, StructType
@@ -30,9 +31,9 @@ Values = dict[str, Any]
 _SPAN_ROWS = 1 << 17
 
 
-def deleted_rows_of(task: FileTask, resolve: Resolve) -> Any:
-    """The positions of a file's deleted rows, or ``None`` if it has no deletion vector."""
-    if task.deletion_vector is None:
+def marked_rows(task: FileTask, vector: DeletionVector | None, resolve: Resolve) -> Any:
+    """The positions that a deletion vector of a file holds, or ``None`` if there is no vector."""
+    if vector is None:
         return None
 
     def fetch(uri: str, offset: int, length: int) -> bytes:
@@ -40,17 +41,25 @@ def deleted_rows_of(task: FileTask, resolve: Resolve) -> Any:
         with reading(path):
             return store.get_range(path, offset, length)
 
-    return deleted_rows(task.deletion_vector, fetch)
+    return deleted_rows(vector, fetch)
 
 
 class FileRows:
     """One file on its way to batches.
 
     :param deleted: positions of deleted rows, as the feature that knows them gives them, or ``None``.
+    :param only: positions of the rows to look at, in the same form; ``None`` is all of them.
     """
 
     def __init__(
-        self, plan: ScanPlan, task: FileTask, file: DataFile, deleted: Any, batch_size: int, use_threads: bool
+        self,
+        plan: ScanPlan,
+        task: FileTask,
+        file: DataFile,
+        deleted: Any,
+        batch_size: int,
+        use_threads: bool,
+        only: Any = None,
     ) -> None:
         self._plan = plan
         self._task = task
@@ -60,35 +69,40 @@ class FileRows:
         self._use_threads = use_threads
         self._schema = plan.schema
         self._columns = _with_stored_virtual(plan)
-        if deleted is not None and deleted.last >= file.num_rows:
-            raise InvalidTableError(
-                f"the deletion vector of {task.path} marks row {deleted.last}, the file has {file.num_rows} rows",
-                path=task.path,
-            )
+        self._only = only
+        for marked in (deleted, only):
+            if marked is not None and marked.last >= file.num_rows:
+                raise InvalidTableError(
+                    f"the deletion vector of {task.path} marks row {marked.last}, the file has {file.num_rows} rows",
+                    path=task.path,
+                )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         predicate = self._plan.predicate
+        groups = self._file.row_groups()
+        if self._only is not None:
+            groups = [group for group in groups if self._only.any_between(group.start, group.start + group.num_rows)]
         if predicate is None:
-            yield from self._all(self._file.row_groups(), self._file.match(self._columns))
+            yield from self._all(groups, self._file.match(self._columns))
             return
         first = self._columns.only(predicate.columns)
         whole = {f.name for f in first.logical.fields if f in self._columns.logical.fields}
         names = {f.name for f in self._plan.output.fields}
         judged = self._file.match(first)
         others = self._file.match(self._columns.without(whole).only((name,) for name in names))
-        stats = FooterStats(self._file, self._file.row_groups(), first, self._constants)
-        kept = keep_mask(predicate, stats)
-        for span in _spans([group for group, keep in zip(self._file.row_groups(), kept, strict=True) if keep]):
+        kept = keep_mask(predicate, FooterStats(self._file, groups, first, self._constants))
+        for span in _spans([group for group, keep in zip(groups, kept, strict=True) if keep]):
             yield from self._matching(span, judged, others, whole & names)
 
     def _all(self, groups: Sequence[RowGroup], columns: Sequence[MatchedColumn]) -> Iterator[pa.RecordBatch]:
-        start = 0
-        for batch in self._read(columns, groups):
-            live = self._live(start, batch.num_rows)
-            rows = _Rows(np.arange(start, start + batch.num_rows), live)
-            if rows.count:
-                yield self._assembled(batch.values(live), rows)
-            start += batch.num_rows
+        for run in _runs(groups):
+            start = run[0].start
+            for batch in self._read(columns, run):
+                live = self._live(start, batch.num_rows)
+                rows = _Rows(np.arange(start, start + batch.num_rows), live)
+                if rows.count:
+                    yield self._assembled(batch.values(live), rows)
+                start += batch.num_rows
 
     def _matching(
         self,
@@ -157,12 +171,16 @@ class FileRows:
         return live if live is None or len(rows_at) == len(live) else live[rows_at - start]
 
     def _live(self, start: int, rows: int) -> np.ndarray | None:
-        """Which rows are not deleted; ``None`` for all of them."""
+        """Which rows are to be looked at and not deleted; ``None`` for all of them."""
         gone = None if self._deleted is None else self._deleted.between(start, start + rows)
-        if gone is None or not len(gone):
+        if self._only is None and (gone is None or not len(gone)):
             return None
         mask = np.ones(rows, bool)
-        mask[gone - start] = False
+        if self._only is not None:
+            mask[:] = False
+            mask[self._only.between(start, start + rows) - start] = True
+        if gone is not None:
+            mask[gone - start] = False
         return mask
 
     def _assembled(self, values: Values, rows: _Rows) -> pa.RecordBatch:
@@ -210,6 +228,18 @@ class _Rows:
 
     def positions(self) -> np.ndarray:
         return self._candidates if self.mask is None else self._candidates[self.mask]
+
+
+def _runs(groups: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:
+    """Row groups that follow one another in the file, taken together."""
+    run: list[RowGroup] = []
+    for group in groups:
+        if run and run[-1].index + 1 != group.index:
+            yield run
+            run = []
+        run.append(group)
+    if run:
+        yield run
 
 
 def _spans(groups: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:

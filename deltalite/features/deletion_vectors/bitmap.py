@@ -64,6 +64,10 @@ class RowPositions:
             return np.zeros(0, np.int64)
         return _to_numpy(self._bitmap & BitMap64(range(start, stop)))
 
+    def any_between(self, start: int, stop: int) -> bool:
+        """Whether a position from ``start`` up to but without ``stop`` is in the set."""
+        return bool(self._bitmap.range_cardinality(start, stop))
+
     def to_numpy(self) -> np.ndarray:
         """All positions, ascending, as int64."""
         return _to_numpy(self._bitmap)
