@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from deltalite.exceptions import InvalidArgumentError, UnsupportedFeatureError
 from deltalite.features import (
     append_only,
+    change_data_feed,
     check_constraints,
     column_defaults,
     column_mapping,
@@ -47,7 +48,7 @@ FEATURES: tuple[Feature, ...] = (
     check_constraints.FEATURE,
     row_tracking.FEATURE,
     plain.IDENTITY_COLUMNS,
-    plain.CHANGE_FEED,
+    change_data_feed.FEATURE,
     plain.CLUSTERING,
     plain.DOMAIN_METADATA,
     plain.V2_CHECKPOINT,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from deltalite.features.base import Feature
 from deltalite.model.config import TableConfig
-from deltalite.model.properties import CHANGE_DATA_FEED, CHECKPOINT_POLICY
+from deltalite.model.properties import CHECKPOINT_POLICY
 from deltalite.model.types import ArrayType, DataType, MapType, StructType, walk
 
 
@@ -51,7 +51,6 @@ TIMESTAMP_NTZ = Feature(
 V2_CHECKPOINT = Feature("v2Checkpoint", "reader-writer", implied_by=_wants_v2_checkpoints)
 VACUUM_PROTOCOL_CHECK = Feature("vacuumProtocolCheck", "reader-writer")
 DOMAIN_METADATA = Feature("domainMetadata")
-CHANGE_FEED = Feature("changeDataFeed", legacy=(1, 4), property=CHANGE_DATA_FEED.name)
 IDENTITY_COLUMNS = Feature("identityColumns", legacy=(1, 6), refuse_write=_has_identity_columns)
 CLUSTERING = Feature("clustering", aliases=("liquid",), requires=("domainMetadata",), refuse_write=_not_yet)
 CHECKPOINT_PROTECTION = Feature("checkpointProtection", refuse_write=_not_yet)
