@@ -59,6 +59,7 @@ class WriteSpec:
     :param unsafe_cast: convert values to the table's types even where that loses something.
     :param txn_id: the transaction that the files are for; part of their names.
     :param task: (index, count) of the worker among those that write for one commit.
+    :param directory: where the files go, relative to the table, before the directories of partitions.
     """
 
     schema: StructType
@@ -73,6 +74,7 @@ class WriteSpec:
     unsafe_cast: bool = False
     txn_id: str = ""
     task: tuple[int, int] = (0, 1)
+    directory: str = ""
     derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What the writer derives from the spec, kept for the next call; not part of the value."""
 

@@ -195,7 +195,7 @@ class Encoder:
         directory = partition.directory(self._spec.partition_keys, values)
         with self._changed:
             name = f"part-{self._spec.task[0]:05d}-{self._stem}-c{len(self._paths):03d}{self._layout.suffix}"
-            path = f"{directory}/{name}" if directory else name
+            path = "/".join(filter(None, (self._spec.directory, directory, name)))
             self._paths.append(path)
         lane.file = DataFile(self._store, path, self._layout, values)
         with self._changed:

@@ -15,6 +15,7 @@ from deltalite.write.conform import Conform, conform
 from deltalite.write.leaves import leaves
 
 FIELD_ID = b"PARQUET:field_id"
+_PLANS = 8
 _SUFFIXES = {"none": "", "gzip": ".gz", "lz4": ".lz4raw", "lz4_raw": ".lz4raw", "brotli": ".br"}
 
 
@@ -27,7 +28,7 @@ class Layout:
 
     def __init__(self, spec: WriteSpec) -> None:
         self.spec = spec
-        self._plan: tuple[tuple[pa.Schema, frozenset[str], bool], Conform] | None = None
+        self._plans: dict[tuple[pa.Schema, frozenset[str], bool], Conform] = {}
         pairs = spec.data_fields
         if not pairs:
             raise InvalidArgumentError(
@@ -66,13 +67,14 @@ class Layout:
         return [name for leaf in self.leaves for name in leaf.parquet]
 
     def plan(self, data: pa.Schema, computed: frozenset[str], unsafe: bool, sample: pa.RecordBatch | None) -> Conform:
-        """How data of a schema is fitted to the table; the last plan is kept. See :func:`conform`."""
+        """How data of a schema is fitted to the table; the last few plans are kept. See :func:`conform`."""
         key = (data, computed, unsafe)
-        known = self._plan
-        if known is None or known[0] != key:
-            plan = conform(data, self.spec.schema, computed=computed, unsafe=unsafe, sample=sample)
-            known = self._plan = (key, plan)
-        return known[1]
+        if (known := self._plans.get(key)) is None:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
+            known = conform(data, self.spec.schema, computed=computed, unsafe=unsafe, sample=sample)
+            self._plans[key] = known
+        return known
 
     def file_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The columns of a batch that go into the file, under their physical names and with field ids."""
