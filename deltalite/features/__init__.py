@@ -28,12 +28,13 @@ from deltalite.features import (
     type_widening,
     variant,
 )
-from deltalite.features.base import Feature, WriteStep
+from deltalite.features.base import Feature, Rewritten, WriteStep
 from deltalite.model.actions import Action, AddFile, Metadata, Protocol, RemoveFile
 from deltalite.model.config import TableConfig, parse_schema
 from deltalite.model.types import StructType
 
 if TYPE_CHECKING:
+    from deltalite.features.deletion_vectors import RowRemover
     from deltalite.model.snapshot import Snapshot
 
 FEATURES: tuple[Feature, ...] = (
@@ -175,6 +176,17 @@ def write_steps(config: TableConfig) -> tuple[WriteStep, ...]:
     """What the features ask of new rows."""
     steps = (feature.write(config) for feature in _active(config) if feature.write)
     return tuple(step for step in steps if step is not None)
+
+
+def remove_rows(config: TableConfig) -> RowRemover | None:
+    """How rows leave a file without rewriting it; ``None`` where the table does not want that."""
+    removers = (feature.remove_rows(config) for feature in _active(config) if feature.remove_rows)
+    return next((remover for remover in removers if remover is not None), None)
+
+
+def carried(config: TableConfig, kind: Rewritten) -> tuple[str, ...]:
+    """The virtual columns that a row keeps when it is written into another file."""
+    return tuple(name for f in _active(config) if f.carries for name in f.carries(config, kind))
 
 
 def stats_columns(config: TableConfig) -> tuple[tuple[str, ...], ...]:

@@ -17,6 +17,7 @@ from deltalite.model.types import StructType
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from deltalite.features.deletion_vectors.removal import RowRemover
     from deltalite.model.actions import DeletionVector
     from deltalite.model.expr import BoundExpr
     from deltalite.model.snapshot import Snapshot
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from deltalite.model.types import DataType
 
 Kind = Literal["reader-writer", "writer"]
+Rewritten = Literal["copied", "updated"]
+"""How a row comes into a new file: as it is, or with new values."""
 Fetch = Callable[[str, int, int], bytes]
 """Bytes of a file beside the data files: its URI as an action would spell it, the offset, and their number."""
 
@@ -97,8 +100,11 @@ class Feature:
     virtual: Callable[[TableConfig], Mapping[str, VirtualColumn]] | None = None
     convert: Callable[[pa.DataType, DataType], Callable[[Any], pa.Array] | None] | None = None
     deleted_rows: Callable[[DeletionVector, Fetch], Any] | None = None
-    # -- rows
+    # -- rows: what is asked of new ones, how they leave a file other than by rewriting it, and which virtual columns
+    #    they keep when they are rewritten
     write: Callable[[TableConfig], WriteStep | None] | None = None
+    remove_rows: Callable[[TableConfig], RowRemover | None] | None = None
+    carries: Callable[[TableConfig, Rewritten], tuple[str, ...]] | None = None
     # -- commits: what no file contains; may refuse. ``now`` is milliseconds since 1970
     finalize: Callable[[list[Action], Snapshot | None, TableConfig, int], list[Action]] | None = None
     # -- files besides the data file that an action needs

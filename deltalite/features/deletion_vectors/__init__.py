@@ -1,6 +1,6 @@
 """Deletion vectors: rows that a file still holds but that are gone (PROTOCOL.md, "Deletion Vectors").
 
-``bitmap`` knows the set of positions and its bytes, ``file`` where those bytes lie.
+``bitmap`` knows the set of positions and its bytes, ``file`` where those bytes lie, ``removal`` how rows leave.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from deltalite.features.base import Feature
 from deltalite.features.deletion_vectors.bitmap import RowPositions
 from deltalite.features.deletion_vectors.file import load, uri_of
+from deltalite.features.deletion_vectors.removal import RowRemover, marked, remover
 from deltalite.model.actions import AddFile, RemoveFile
+from deltalite.model.properties import DELETION_VECTORS
 
-__all__ = ["FEATURE", "RowPositions", "load"]
+__all__ = ["FEATURE", "RowPositions", "RowRemover", "load", "marked"]
 
 
 def _files_of(action: AddFile | RemoveFile) -> Iterator[str]:
@@ -24,7 +26,8 @@ def _files_of(action: AddFile | RemoveFile) -> Iterator[str]:
 FEATURE = Feature(
     "deletionVectors",
     "reader-writer",
-    property="delta.enableDeletionVectors",
+    property=DELETION_VECTORS.name,
     deleted_rows=load,
+    remove_rows=remover,
     files_of=_files_of,
 )
