@@ -60,7 +60,7 @@ def bind(expr: Expr | str, schema: StructType, *, time_zone: str = "UTC", now: d
         tree = parse_expression(expr) if isinstance(expr, str) else expr
         typed: Any = _Binder(schema, time_zone, now).bound(tree)
     except ExpressionError as error:
-        raise _pointing(error, text) from None
+        raise pointing(error, text) from None
     except RecursionError:
         raise ExpressionError("the expression nests too deeply") from None
     return _bound(typed, time_zone)
@@ -190,7 +190,7 @@ def _case(node: Case, kids: list[Any]) -> Expr:
     return Case(branches, converted(kids[n], t) if len(kids) > n else None, t)
 
 
-def _pointing(error: ExpressionError, text: str | None) -> ExpressionError:
+def pointing(error: ExpressionError, text: str | None) -> ExpressionError:
     """The error with the place of its name in the text, when there is a text and the place is not known yet."""
     name = error.context.get("name")
     if text is None or name is None or "position" in error.context:
