@@ -21,6 +21,7 @@ from deltalite.features import (
     column_mapping,
     deletion_vectors,
     generated_columns,
+    identity_columns,
     in_commit_timestamp,
     invariants,
     plain,
@@ -28,7 +29,7 @@ from deltalite.features import (
     type_widening,
     variant,
 )
-from deltalite.features.base import Feature, Rewritten, WriteStep
+from deltalite.features.base import Feature, Rewritten, Use, WriteStep
 from deltalite.model.actions import Action, AddFile, Metadata, Protocol, RemoveFile
 from deltalite.model.config import TableConfig, parse_schema
 from deltalite.model.types import StructType
@@ -48,7 +49,7 @@ FEATURES: tuple[Feature, ...] = (
     invariants.FEATURE,
     check_constraints.FEATURE,
     row_tracking.FEATURE,
-    plain.IDENTITY_COLUMNS,
+    identity_columns.FEATURE,
     change_data_feed.FEATURE,
     plain.CLUSTERING,
     plain.DOMAIN_METADATA,
@@ -172,6 +173,18 @@ def partition_keys(config: TableConfig) -> tuple[str, ...]:
     return tuple(physical[name] for name in config.partition_columns)
 
 
+def ensure_assignable(config: TableConfig, columns: Iterable[str], use: Use) -> None:
+    """Refuse values for columns that only the table gives values.
+
+    :param columns: top-level columns that somebody's rows (``insert``) or assignments (``update``) name.
+    :raises InvalidArgumentError: naming the column.
+    """
+    names = tuple(columns)
+    for feature in _active(config):
+        if feature.assignable:
+            feature.assignable(config, names, use)
+
+
 def write_steps(config: TableConfig) -> tuple[WriteStep, ...]:
     """What the features ask of new rows."""
     steps = (feature.write(config) for feature in _active(config) if feature.write)
@@ -192,6 +205,30 @@ def carried(config: TableConfig, kind: Rewritten) -> tuple[str, ...]:
 def stats_columns(config: TableConfig) -> tuple[tuple[str, ...], ...]:
     """Logical column paths that must have statistics, whatever their position."""
     return tuple(path for f in _active(config) if f.stats_columns for path in f.stats_columns(config))
+
+
+def after_rows(config: TableConfig, given: Mapping[str, int]) -> Metadata | None:
+    """The metadata that goes with rows which got numbers from sequences; ``None`` if it stays as it is.
+
+    :param config: the table's after the commit, as far as it is known.
+    :param given: the last number that each column got; columns that got none are left out.
+    """
+    found = (feature.after_rows(config, given) for feature in _active(config) if feature.after_rows)
+    return next((metadata for metadata in found if metadata is not None), None)
+
+
+def only_counts(config: TableConfig, metadata: Metadata) -> bool:
+    """Whether metadata differs from a table's, and in nothing but what features count in it."""
+    old, new = config.metadata, metadata
+    for feature in _active(config):
+        if feature.uncounted:
+            old, new = feature.uncounted(old), feature.uncounted(new)
+    return metadata != config.metadata and old == new
+
+
+def rebased_domains(config: TableConfig) -> frozenset[str]:
+    """The metadata domains that are written anew on the base of every attempt."""
+    return frozenset(f.rebased_domain for f in _active(config) if f.rebased_domain)
 
 
 def finalize(actions: list[Action], base: Snapshot | None, config: TableConfig, now: int) -> list[Action]:

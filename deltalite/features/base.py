@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Kind = Literal["reader-writer", "writer"]
 Rewritten = Literal["copied", "updated"]
 """How a row comes into a new file: as it is, or with new values."""
+Use = Literal["insert", "update"]
+"""For what somebody names columns: values of new rows, or new values of rows that are there."""
 Fetch = Callable[[str, int, int], bytes]
 """Bytes of a file beside the data files: its URI as an action would spell it, the offset, and their number."""
 
@@ -54,9 +56,23 @@ class RowCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteStep:
-    """What a feature asks of new rows: first the assignments, then the checks."""
+class NumberSequence:
+    """How rows that lack a column are numbered: ``first``, ``first + step``, ... in the order of writing.
 
+    Of ``count`` workers for one commit, worker ``index`` begins at the ``index``-th of these numbers and takes every
+    ``count``-th.
+    """
+
+    column: str
+    first: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStep:
+    """What a feature asks of new rows: first the sequences, then the assignments, then the checks."""
+
+    sequences: tuple[NumberSequence, ...] = ()
     assignments: tuple[Assignment, ...] = ()
     checks: tuple[RowCheck, ...] = ()
 
@@ -78,6 +94,8 @@ class Feature:
     :param implied_by: whether a schema or configuration cannot do without it.
     :param readable: false for a feature whose tables cannot be read here.
     :param refuse_write: why a table cannot be written here, or ``None``; the default allows it.
+    :param rebased_domain: a metadata domain of its own that ``finalize`` writes anew on the base of every attempt, so
+        that two commits which write it do not contradict each other.
     """
 
     name: str
@@ -89,9 +107,13 @@ class Feature:
     implied_by: Callable[[StructType, Mapping[str, str]], bool] = never
     readable: bool = True
     refuse_write: Callable[[TableConfig], str | None] | None = None
+    rebased_domain: str | None = None
     # -- metadata: ids, histories, enablement marks; then a check that raises if the table is ill-formed
     evolve: Callable[[TableConfig | None, Metadata, int], Metadata] | None = None
     check: Callable[[TableConfig], None] | None = None
+    # -- metadata that counts: as it is after rows were written (column -> last number given), and without the counting
+    after_rows: Callable[[TableConfig, Mapping[str, int]], Metadata | None] | None = None
+    uncounted: Callable[[Metadata], Metadata] | None = None
     # -- columns: the schema under the names (and with the field ids) that data files use
     physical: Callable[[TableConfig], StructType | None] | None = None
     # -- reading: how files are matched, which columns exist besides the schema's, how a column stored as one type
@@ -100,8 +122,9 @@ class Feature:
     virtual: Callable[[TableConfig], Mapping[str, VirtualColumn]] | None = None
     convert: Callable[[pa.DataType, DataType], Callable[[Any], pa.Array] | None] | None = None
     deleted_rows: Callable[[DeletionVector, Fetch], Any] | None = None
-    # -- rows: what is asked of new ones, how they leave a file other than by rewriting it, and which virtual columns
-    #    they keep when they are rewritten
+    # -- rows: which columns nobody may give values (raises), what is asked of new rows, how rows leave a file other
+    #    than by rewriting it, and which virtual columns they keep when they are rewritten
+    assignable: Callable[[TableConfig, Iterable[str], Use], None] | None = None
     write: Callable[[TableConfig], WriteStep | None] | None = None
     remove_rows: Callable[[TableConfig], RowRemover | None] | None = None
     carries: Callable[[TableConfig, Rewritten], tuple[str, ...]] | None = None

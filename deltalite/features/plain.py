@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from deltalite.features.base import Feature
 from deltalite.model.config import TableConfig
 from deltalite.model.properties import CHECKPOINT_POLICY
-from deltalite.model.types import ArrayType, DataType, MapType, StructType, walk
+from deltalite.model.types import ArrayType, DataType, MapType, StructType
 
 
 def _leaf_types(data_type: DataType) -> Iterator[str]:
@@ -36,11 +36,6 @@ def _wants_v2_checkpoints(_: StructType, configuration: Mapping[str, str]) -> bo
     return CHECKPOINT_POLICY.of(configuration) == "v2"
 
 
-def _has_identity_columns(config: TableConfig) -> str | None:
-    found = [".".join(path) for path, f in walk(config.schema) if "delta.identity.start" in f.metadata]
-    return f"values of the identity columns {found} cannot be generated yet" if found else None
-
-
 def _not_yet(_: TableConfig) -> str:
     return "deltalite reads such tables and does not write them yet"
 
@@ -51,7 +46,6 @@ TIMESTAMP_NTZ = Feature(
 V2_CHECKPOINT = Feature("v2Checkpoint", "reader-writer", implied_by=_wants_v2_checkpoints)
 VACUUM_PROTOCOL_CHECK = Feature("vacuumProtocolCheck", "reader-writer")
 DOMAIN_METADATA = Feature("domainMetadata")
-IDENTITY_COLUMNS = Feature("identityColumns", legacy=(1, 6), refuse_write=_has_identity_columns)
 CLUSTERING = Feature("clustering", aliases=("liquid",), requires=("domainMetadata",), refuse_write=_not_yet)
 CHECKPOINT_PROTECTION = Feature("checkpointProtection", refuse_write=_not_yet)
 MATERIALIZED_PARTITIONS = Feature("materializePartitionColumns", refuse_write=_not_yet)

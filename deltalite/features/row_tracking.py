@@ -1,21 +1,39 @@
-"""Row tracking: every row has an id that survives rewriting (PROTOCOL.md, "Row Tracking"); the reading side.
+"""Row tracking: every row has an id that survives rewriting (PROTOCOL.md, "Row Tracking").
 
 A row's id is what its file stores for it, else the file's base row id plus the row's position; deleted rows count
-(protocol trap 63). The commit version likewise is stored, or the one of the commit that added the file.
+(protocol trap 63). The commit version likewise is stored, or the one of the commit that added the file. New files get
+both bases in ``finalize``, the ids above the high-water mark of the very base of the attempt, so that two writers who
+race never give one id twice.
 """
 
 from __future__ import annotations
 
-from deltalite.features.base import Feature
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from deltalite.exceptions import InvalidArgumentError, InvalidTableError
+from deltalite.features.base import Feature, Rewritten
+from deltalite.model.actions import Action, AddFile, CommitInfo, DomainMetadata, Metadata, RemoveFile
 from deltalite.model.config import TableConfig
-from deltalite.model.properties import ROW_TRACKING
+from deltalite.model.properties import ROW_TRACKING, Property, boolean
+from deltalite.model.stats import ROWS
 from deltalite.model.tasks import VirtualColumn
 from deltalite.model.types import PrimitiveType
+
+if TYPE_CHECKING:
+    from deltalite.model.snapshot import Snapshot
 
 ROW_ID = "_row_id"
 ROW_COMMIT_VERSION = "_row_commit_version"
 STORED_ROW_ID = "delta.rowTracking.materializedRowIdColumnName"
 STORED_COMMIT_VERSION = "delta.rowTracking.materializedRowCommitVersionColumnName"
+SUSPENDED = Property("delta.rowTrackingSuspended", boolean, False, "Give new rows no ids.")
+DOMAIN, HIGH_WATER_MARK = "delta.rowTracking", "rowIdHighWaterMark"
+PRESERVED = "delta.rowTracking.preserved"
+_STORED_NAMES = {STORED_ROW_ID: "_row-id-col-", STORED_COMMIT_VERSION: "_row-commit-version-col-"}
 _LONG = PrimitiveType("long")
 
 
@@ -32,8 +50,127 @@ def _virtual(config: TableConfig) -> dict[str, VirtualColumn]:
     }
 
 
-def _refuse_write(_: TableConfig) -> str:
-    return "deltalite reads such tables and does not write them yet"
+def _carries(config: TableConfig, kind: Rewritten) -> tuple[str, ...]:
+    if not config.get(ROW_TRACKING):
+        return ()
+    return (ROW_ID, ROW_COMMIT_VERSION) if kind == "copied" else (ROW_ID,)
+
+
+# -- the table -----------------------------------------------------------------------------------------------------
+
+
+def _evolve(_: TableConfig | None, new: Metadata, __: int) -> Metadata:
+    """An enabled table names the columns in which files store ids; names once given stay."""
+    if not ROW_TRACKING.of(new.configuration):
+        return new
+    given = {key: f"{prefix}{uuid.uuid5(uuid.NAMESPACE_OID, key + new.id)}" for key, prefix in _STORED_NAMES.items()}
+    return replace(new, configuration={**given, **new.configuration})
+
+
+def _check(config: TableConfig) -> None:
+    if not config.get(ROW_TRACKING):
+        return
+    if config.get(SUSPENDED):
+        raise InvalidArgumentError(
+            f"{ROW_TRACKING.name} and {SUSPENDED.name} contradict each other",
+            hint=f"unset {SUSPENDED.name}",
+            property=SUSPENDED.name,
+        )
+    if reason := _refuse_write(config):
+        raise InvalidArgumentError(f"row tracking cannot be enabled: {reason}", property=ROW_TRACKING.name)
+
+
+def _refuse_write(config: TableConfig) -> str | None:
+    if not config.get(ROW_TRACKING):
+        return None
+    stored = [config.configuration.get(key) for key in _STORED_NAMES]
+    if None in stored:
+        return "its properties name no columns in which files keep ids"
+    columns = {f.name.lower() for f in config.schema.fields}
+    taken = [name for name in (ROW_ID, ROW_COMMIT_VERSION, *stored) if name and name.lower() in columns]
+    return f"columns of the table bear the names {taken}, which it needs itself" if taken else None
+
+
+# -- commits -------------------------------------------------------------------------------------------------------
+
+
+def _finalize(actions: list[Action], base: Snapshot | None, config: TableConfig, _: int) -> list[Action]:
+    if config.get(SUSPENDED):
+        return actions
+    is_enabled = config.get(ROW_TRACKING)
+    if is_enabled and base is not None and not base.config.get(ROW_TRACKING):
+        _refuse_files_without_ids(actions, base)
+    version = base.version + 1 if base is not None else 0
+    before = mark = high_water_mark(base)
+    found: list[Action] = []
+    for action in actions:
+        if isinstance(action, AddFile):
+            if action.base_row_id is None:
+                action = replace(action, base_row_id=mark + 1)
+                mark += _num_records(action)
+            if action.default_row_commit_version is None:
+                action = replace(action, default_row_commit_version=version)
+        elif isinstance(action, CommitInfo) and is_enabled:
+            tags = {**(action.values.get("tags") or {}), PRESERVED: "true"}
+            action = CommitInfo({**action.values, "tags": tags})
+        found.append(action)
+    if mark > before:
+        found.append(DomainMetadata(DOMAIN, json.dumps({HIGH_WATER_MARK: mark}, separators=(",", ":"))))
+    return found
+
+
+def high_water_mark(base: Snapshot | None) -> int:
+    """The greatest row id that a table has given; -1 for none.
+
+    :raises InvalidTableError: when the table says it in no known way.
+    """
+    domain = base.domains.get(DOMAIN) if base is not None else None
+    if domain is None:
+        return -1
+    try:
+        mark = json.loads(domain.configuration)[HIGH_WATER_MARK]
+    except (ValueError, KeyError, TypeError):
+        mark = None
+    if not isinstance(mark, int) or isinstance(mark, bool) or mark < -1:
+        raise InvalidTableError(
+            f"the metadata domain {DOMAIN} does not tell the greatest row id: {domain.configuration}"
+        )
+    return mark
+
+
+def _num_records(add: AddFile) -> int:
+    try:
+        count = json.loads(add.stats or "{}").get(ROWS)
+    except (ValueError, AttributeError):
+        count = None
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise InvalidTableError(
+            f"the rows of {add.path} cannot be given ids: its statistics lack {ROWS}",
+            hint="row tracking needs the number of rows of every file that is added",
+            path=add.path,
+        )
+    return count
+
+
+def _refuse_files_without_ids(actions: Sequence[Action], base: Snapshot) -> None:
+    """All rows of an enabled table have ids, so that those there before need them first."""
+    touched = {action.path for action in actions if isinstance(action, (AddFile, RemoveFile))}
+    files = base.files.table().select(["path", "baseRowId", "defaultRowCommitVersion"])
+    lacking = files.column("baseRowId").null_count or files.column("defaultRowCommitVersion").null_count
+    if not lacking:
+        return
+    left = [
+        row["path"]
+        for row in files.to_pylist()
+        if (row["baseRowId"] is None or row["defaultRowCommitVersion"] is None) and row["path"] not in touched
+    ]
+    if left:
+        raise InvalidArgumentError(
+            f"row tracking cannot be enabled: {len(left)} files of the table were written without row ids",
+            hint="create a new table with delta.enableRowTracking=true and copy the rows into it",
+            property=ROW_TRACKING.name,
+            files=len(left),
+        )
 
 
 FEATURE = Feature(
@@ -42,4 +179,9 @@ FEATURE = Feature(
     property=ROW_TRACKING.name,
     virtual=_virtual,
     refuse_write=_refuse_write,
+    rebased_domain=DOMAIN,
+    evolve=_evolve,
+    check=_check,
+    carries=_carries,
+    finalize=_finalize,
 )

@@ -47,7 +47,7 @@ class ParquetOptions:
 class WriteSpec:
     """How new rows become data files.
 
-    :param schema: the table's logical schema, partition columns included.
+    :param schema: the table's logical schema, partition columns included, then the virtual columns that rows keep.
     :param physical: the same fields in parallel, under the names and with the field ids (``parquet.field.id``) that
         data files and the log use.
     :param partition_columns: logical names, in the order of partitioning.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from deltalite import features
 from deltalite.exceptions import (
     ConcurrentAppendError,
     ConcurrentDeleteDeleteError,
@@ -82,15 +83,20 @@ def protocol_changed(c: Contest) -> ConflictError | None:
 
 
 def metadata_changed(c: Contest) -> ConflictError | None:
-    """The schema, partitioning or properties are no longer what this commit was planned for."""
-    if c.of(Metadata):
+    """The schema, partitioning or properties are no longer what this commit was planned for.
+
+    What features merely count in the metadata matters only to those who write metadata too.
+    """
+    theirs = c.of(Metadata)
+    if theirs and (c.mine(Metadata) or not features.only_counts(c.config, theirs[0])):
         return c.error(MetadataChangedError, "it changed the schema or the properties of the table")
     return None
 
 
 def same_domain(c: Contest) -> ConflictError | None:
-    """Both wrote one metadata domain."""
+    """Both wrote one metadata domain, and it is none that is rebased."""
     shared = {d.domain for d in c.of(DomainMetadata)} & {d.domain for d in c.mine(DomainMetadata)}
+    shared -= features.rebased_domains(c.config)
     if shared:
         return c.error(ConcurrentTransactionError, f"it wrote the metadata domains {sorted(shared)} too")
     return None

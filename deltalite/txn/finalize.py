@@ -7,8 +7,8 @@ from typing import Any
 
 from deltalite import features
 from deltalite._version import __version__
-from deltalite.exceptions import InvalidTableError
-from deltalite.model.actions import Action, AddFile, CommitInfo, FileKey, Metadata, Protocol, RemoveFile
+from deltalite.exceptions import InvalidArgumentError, InvalidTableError
+from deltalite.model.actions import Action, AddFile, CommitInfo, DomainMetadata, FileKey, Metadata, Protocol, RemoveFile
 from deltalite.model.config import TableConfig
 from deltalite.model.pending import IsolationLevel, PendingCommit
 from deltalite.model.properties import ISOLATION
@@ -34,7 +34,7 @@ def finalize(pending: PendingCommit, base: Snapshot | None, now: int) -> list[Ac
 
     :param base: the version they go on top of; ``None`` creates the table.
     :param now: milliseconds since 1970.
-    :raises InvalidArgumentError: when the table forbids such a commit (append-only).
+    :raises InvalidArgumentError: when the table forbids such a commit (append-only, domains of features).
     """
     config = config_after(pending, base)
     _refuse_contradictions(pending)
@@ -83,11 +83,20 @@ def _text(value: Any) -> str:
 
 
 def _refuse_contradictions(pending: PendingCommit) -> None:
-    """No file added twice, none removed twice, and none both at once under one key (PROTOCOL.md, "Reconciliation")."""
+    """No file added twice, none removed twice, and none both at once under one key (PROTOCOL.md, "Reconciliation").
+
+    Nor may a domain be written that features keep for themselves (PROTOCOL.md, "Domain Metadata").
+    """
     added: set[str] = set()
     removed: set[str] = set()
     keys: set[FileKey] = set()
     for action in pending.actions:
+        if isinstance(action, DomainMetadata) and action.domain.startswith("delta."):
+            raise InvalidArgumentError(
+                f"the metadata domain {action.domain!r} belongs to a table feature, which alone writes it",
+                hint="names outside 'delta.' are free for your own use",
+                domain=action.domain,
+            )
         if not isinstance(action, (AddFile, RemoveFile)):
             continue
         seen = added if isinstance(action, AddFile) else removed

@@ -1,15 +1,17 @@
-"""What the table asks of every row: computed columns, NOT NULL, constraints."""
+"""What the table asks of every row: numbered and computed columns, NOT NULL, constraints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite.exceptions import ConstraintViolation
 from deltalite.expr.arrow import evaluate, true_mask
+from deltalite.features.base import NumberSequence
 from deltalite.model.arrow import FALSE
 from deltalite.model.types import ArrayType, DataType, Field, MapType, StructType
 from deltalite.model.write_spec import WriteSpec
@@ -17,6 +19,7 @@ from deltalite.write import nested
 from deltalite.write.layout import Layout, requires_values
 
 EXAMPLES = 3
+_INT64 = range(-(1 << 63), 1 << 63)
 
 
 class RowRules:
@@ -25,6 +28,9 @@ class RowRules:
     def __init__(self, spec: WriteSpec, layout: Layout) -> None:
         self._schema = layout.table_schema
         self._required = layout.required
+        self._sequences = [s for step in spec.steps for s in step.sequences]
+        self._task = spec.task
+        self._given = {s.column: 0 for s in self._sequences}
         self._assignments = [a for step in spec.steps for a in step.assignments]
         self._checks = [c for step in spec.steps for c in step.checks]
         self._rows = 0
@@ -32,7 +38,12 @@ class RowRules:
     @property
     def computed(self) -> frozenset[str]:
         """The columns that may be absent from the rows."""
-        return frozenset(a.column for a in self._assignments)
+        return frozenset((*self._given, *(a.column for a in self._assignments)))
+
+    @property
+    def sequences(self) -> dict[str, int]:
+        """The last number that each column got from its sequence; columns that got none are left out."""
+        return {s.column: self._number(s, given - 1) for s in self._sequences if (given := self._given[s.column])}
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with all columns of the table, in order.
@@ -40,6 +51,9 @@ class RowRules:
         :raises ConstraintViolation: when rows break a rule, with the number of them and a few examples.
         """
         self._rows += batch.num_rows
+        for sequence in self._sequences:
+            if batch.schema.get_field_index(sequence.column) < 0:
+                batch = batch.append_column(sequence.column, self._numbered(sequence, batch.num_rows))
         for assignment in self._assignments:
             index = batch.schema.get_field_index(assignment.column)
             if index >= 0 and not assignment.verify:
@@ -60,6 +74,32 @@ class RowRules:
                 columns = _names(check.condition)
                 self._refuse(check.name, f"{check.name} ({check.text})", batch, pc.invert(holds), columns)
         return batch
+
+    def _number(self, sequence: NumberSequence, given: int) -> int:
+        """The number after so many that this task has given."""
+        index, count = self._task
+        return sequence.first + sequence.step * (index + given * count)
+
+    def _numbered(self, sequence: NumberSequence, rows: int) -> pa.Array:
+        """The next numbers of a sequence.
+
+        :raises ConstraintViolation: when they do not fit into 64 bits.
+        """
+        given = self._given[sequence.column]
+        first, last = self._number(sequence, given), self._number(sequence, given + rows - 1)
+        if rows and not _INT64.start <= min(first, last) <= max(first, last) < _INT64.stop:
+            raise ConstraintViolation(
+                f"identity column {sequence.column!r} has run out of numbers: the {rows} rows after {given} others "
+                f"would be numbered {first} to {last}",
+                hint="nothing was written; the numbers of a column have 64 bits",
+                constraint=sequence.column,
+                count=rows,
+                rows=[],
+            )
+        self._given[sequence.column] = given + rows
+        stride = np.uint64(sequence.step * self._task[1] % 2**64)  # modulo 2**64, a product cannot go astray
+        numbers = np.arange(rows, dtype=np.uint64) * stride + np.uint64(first % 2**64)
+        return pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(numbers)])
 
     def _verify(self, assignment: Any, batch: pa.RecordBatch, given: Any, expected: Any) -> None:
         differs = pc.invert(same_values(given, expected))

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from deltalite import features
+from deltalite.features.reading import virtual_columns
 from deltalite.model.actions import Protocol
 from deltalite.model.config import TableConfig
 from deltalite.model.properties import COMPRESSION, STATS_COLUMNS, STATS_NUM_COLUMNS, STATS_PREFIX, TARGET_FILE_SIZE
-from deltalite.model.types import Field
+from deltalite.model.types import Field, StructType
 from deltalite.model.write_spec import DEFAULT_TARGET_FILE_SIZE, ParquetOptions, WriteSpec
 from deltalite.write.leaves import Path, leaves
 from deltalite.write.options import WriterProperties, parquet_options
@@ -29,6 +30,7 @@ def spec_of(
     writer_properties: WriterProperties | None = None,
     cast: str = "safe",
     task: tuple[int, int] = (0, 1),
+    carried: tuple[str, ...] = (),
 ) -> WriteSpec:
     """How rows are written into a table.
 
@@ -37,11 +39,13 @@ def spec_of(
     :param target_file_size: bytes a data file should have; ``None`` asks the property ``delta.targetFileSize``.
     :param cast: ``safe``, or ``unsafe`` to allow casts that change values.
     :param task: (index, count) of the worker among those that write for one commit.
+    :param carried: virtual columns that rows keep (``features.carried``); where rows lack one, the file stores null.
     :raises InvalidArgumentError: when ``writer_properties`` ask for what cannot be had or name unknown columns.
     """
     metadata = config.metadata
     properties = tuple(sorted(metadata.configuration.items()))
-    base = _base(_Key(config.protocol, metadata.schema_string, tuple(metadata.partition_columns), properties, config))
+    partitioning = tuple(metadata.partition_columns)
+    base = _base(_Key(config.protocol, metadata.schema_string, partitioning, properties, carried, config))
     parquet = base.parquet
     if writer_properties is not None:
         parquet = parquet_options(writer_properties, parquet.compression, base)
@@ -67,6 +71,7 @@ class _Key:
     schema_string: str
     partition_columns: tuple[str, ...]
     properties: tuple[tuple[str, str], ...]
+    carried: tuple[str, ...]
     config: TableConfig = field(compare=False, repr=False)
 
 
@@ -81,7 +86,20 @@ def _base(key: _Key) -> WriteSpec:
         target_file_size=config.get(TARGET_FILE_SIZE) or DEFAULT_TARGET_FILE_SIZE,
         parquet=ParquetOptions(compression=(config.get(COMPRESSION) or DEFAULT_CODEC).replace("uncompressed", "none")),
     )
-    return replace(plain, stats_columns=stats_columns(config, plain.data_fields))
+    spec = replace(plain, stats_columns=stats_columns(config, plain.data_fields))
+    return _carrying(spec, config, key.carried) if key.carried else spec
+
+
+def _carrying(spec: WriteSpec, config: TableConfig, names: tuple[str, ...]) -> WriteSpec:
+    """The spec with virtual columns at the end, stored under the names that the table has for them."""
+    columns = virtual_columns(config)
+    logical = [Field(name, columns[name].type) for name in names]
+    physical = [Field(str(columns[name].stored_as), columns[name].type) for name in names]
+    return replace(
+        spec,
+        schema=StructType([*spec.schema.fields, *logical]),
+        physical=StructType([*spec.physical.fields, *physical]),
+    )
 
 
 def stats_columns(config: TableConfig, pairs: Sequence[tuple[Field, Field]]) -> tuple[Path, ...]:
