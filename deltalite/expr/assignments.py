@@ -69,7 +69,7 @@ def assignments(
         path, field = keys.field(key)
         keys.refuse_twice(path, found)
         bound = (
-            _default(path, field, now)
+            default_of(path, field, now)
             if isinstance(value, Default)
             else scope.bind(value, time_zone=time_zone, now=now)
         )
@@ -192,8 +192,11 @@ def _storable(bound: BoundExpr, path: Path, field: Field) -> BoundExpr:
     return bound_like(bound, converted(bound.expr, field.type)) if bound.type == VOID else bound
 
 
-def _default(path: Path, field: Field, now: dt.datetime | None) -> BoundExpr:
-    """The default of a column; defaults are in UTC, as where rows lack the column."""
+def default_of(path: Path, field: Field, now: dt.datetime | None = None) -> BoundExpr:
+    """The default of a column, which is meant in UTC.
+
+    :raises ExpressionError: for a field of a struct, and for a column that the table computes.
+    """
     if len(path) > 1 or any(key in field.metadata for key in _COMPUTED):
         reason = "a field of a struct has no default" if len(path) > 1 else "it is computed"
         raise ExpressionError(f"{_Keys.shown(path)} cannot be set to DEFAULT: {reason}", column=".".join(path))

@@ -174,6 +174,14 @@ class Scope:
             return Constant(node.text, STRING) if found is None else found[0].column(found[1])
         return node
 
+    def assigned(self, path: Path) -> Path:
+        """The path of what is assigned to, from the table's column on; one that the table lacks may yet be added."""
+        found = self.of_keys(self.sides[0].schema).locate(path)
+        if found is not None:
+            return found[1]
+        named, *_ = self._meanings(path)
+        return path[1:] if any(side.prefix == TARGET for side, _ in named) else path
+
     # looking up -------------------------------------------------------------------------------------------------------
 
     def locate(self, path: Path) -> tuple[Side, Path] | None:
