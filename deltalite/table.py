@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     import pyarrow.dataset
 
     from deltalite.model.tasks import FileTask
-    from deltalite.operations import alter, create, execute, inspect, options, reading, write
+    from deltalite.operations import alter, changes, create, execute, inspect, options, reading, write
     from deltalite.operations.options import CommitProperties, PostCommitHookProperties
     from deltalite.txn import after
     from deltalite.write.options import WriterProperties
 else:
-    alter, create, execute, inspect, options, reading, write = (
+    alter, changes, create, execute, inspect, options, reading, write = (
         LazyModule(f"deltalite.operations.{name}")
-        for name in ("alter", "create", "execute", "inspect", "options", "reading", "write")
+        for name in ("alter", "changes", "create", "execute", "inspect", "options", "reading", "write")
     )
     after = LazyModule("deltalite.txn.after")
 
@@ -315,6 +315,45 @@ class DeltaTable:
     def count(self, predicate: Any = None) -> int:
         """How many rows match; from metadata alone where that is exact."""
         return self._reading.count(predicate)
+
+    def load_cdf(
+        self,
+        starting_version: int = 0,
+        ending_version: int | None = None,
+        starting_timestamp: str | dt.datetime | None = None,
+        ending_timestamp: str | dt.datetime | None = None,
+        columns: Sequence[str] | None = None,
+        predicate: Any = None,
+        allow_out_of_range: bool = False,
+    ) -> pa.RecordBatchReader:
+        """The recorded change feed as a stream: rows of the table with ``_change_type``, ``_commit_version`` and
+        ``_commit_timestamp``, in the schema of the last version read.
+
+        :param ending_version: the last version to read; the table's newest by default, whatever this handle's.
+        :param starting_timestamp: leave out versions made before; ``ending_timestamp`` those made after.
+        :param columns: what to show; the three columns of the feed may be among them.
+        :param predicate: only rows that satisfy it; it may use the columns of the feed.
+        :param allow_out_of_range: an empty stream instead of an error for a range without versions.
+        :raises InvalidArgumentError: when the feed was off in one of the versions, naming those in which it was on.
+        :raises VersionNotFoundError: when the range begins after the newest version, or its files are gone.
+        """
+        request = changes.ChangesRequest(
+            starting_version, ending_version, starting_timestamp, ending_timestamp,
+            names_of(columns), predicate, allow_out_of_range,
+        )  # fmt: skip
+        return changes.recorded(self._reading, request)
+
+    def changes(
+        self, start: int, end: int | None = None, *, columns: Sequence[str] | None = None, predicate: Any = None
+    ) -> pa.RecordBatchReader:
+        """The changes of the versions ``start`` to ``end`` (this handle's by default), like :meth:`load_cdf`, also of
+        those without a recorded feed: there they are computed from the rows that left and came.
+
+        The schema's metadata tell under ``deltalite.exact`` whether every change could be told, and under ``notes``
+        what could not.
+        """
+        request = changes.ChangesRequest(start, end, columns=names_of(columns), predicate=predicate)
+        return changes.computed(self._reading, request)
 
     def __len__(self) -> int:
         return self.count()
