@@ -78,8 +78,10 @@ def _to_numpy(bitmap: BitMap64) -> np.ndarray:
 
 
 def encode(positions: RowPositions) -> bytes:
-    """The set in the portable format: the magic number, then a 64-bit Roaring bitmap."""
-    return struct.pack("<I", PORTABLE_MAGIC) + positions._bitmap.serialize()
+    """The set in the portable format: the magic number, then a 64-bit Roaring bitmap, runs of rows as such."""
+    bitmap = positions._bitmap.copy()
+    bitmap.run_optimize()
+    return struct.pack("<I", PORTABLE_MAGIC) + bitmap.serialize()
 
 
 def decode(data: bytes) -> RowPositions:

@@ -15,9 +15,9 @@ from deltalite.model.config import TableConfig
 from deltalite.model.properties import DELETION_VECTORS
 from deltalite.model.stats import ROWS, TIGHT
 
-INLINE_CHARACTERS = 320
+INLINE_CHARACTERS = 500
 PACKED_BYTES = 16 << 20
-LEAST_LIVE_SHARE = 0.5
+LEAST_LIVE_SHARE = 0.5  # measured, as the limit of inline vectors is: docs/decisions/007-vector-or-rewrite.md
 _JSON = json.JSONDecoder()
 _SPACE = " \t\r\n"
 
@@ -37,6 +37,9 @@ class RowRemover:
 
     def prefers_vector(self, size_bytes: int, num_records: int, gone_before: int, gone_after: int) -> bool:
         """Whether marking rows is cheaper than writing the survivors anew, later scans included.
+
+        Only the share of live rows decides: cost and gain of rewriting both grow with the size of the file, and it
+        frees the file from all gone rows, whenever they went.
 
         :param size_bytes: of the data file.
         :param num_records: rows of the file, gone ones included.
