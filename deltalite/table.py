@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     import pyarrow.dataset
 
     from deltalite.model.tasks import FileTask
-    from deltalite.operations import alter, changes, create, execute, inspect, options, reading, write
+    from deltalite.operations import alter, changes, create, diff, execute, inspect, options, reading, write
+    from deltalite.operations.diff import TableDiff
     from deltalite.operations.options import CommitProperties, PostCommitHookProperties
     from deltalite.txn import after
     from deltalite.write.options import WriterProperties
 else:
-    alter, changes, create, execute, inspect, options, reading, write = (
+    alter, changes, create, diff, execute, inspect, options, reading, write = (
         LazyModule(f"deltalite.operations.{name}")
-        for name in ("alter", "changes", "create", "execute", "inspect", "options", "reading", "write")
+        for name in ("alter", "changes", "create", "diff", "execute", "inspect", "options", "reading", "write")
     )
     after = LazyModule("deltalite.txn.after")
 
@@ -354,6 +355,24 @@ class DeltaTable:
         """
         request = changes.ChangesRequest(start, end, columns=names_of(columns), predicate=predicate)
         return changes.computed(self._reading, request)
+
+    def diff(
+        self,
+        a: int | str | dt.datetime,
+        b: int | str | dt.datetime | None = None,
+        *,
+        on: Sequence[str] | str | None = None,
+        columns: Sequence[str] | str | None = None,
+    ) -> TableDiff:
+        """What differs, net, between two versions (or times): columns, properties and rows.
+
+        :param b: this handle's version by default.
+        :param on: columns that tell rows apart, to see which rows changed; without them an update is a row removed
+            and a row added.
+        :param columns: compare and show only these.
+        """
+        snapshots = (travel.at(self._store, a), self._snapshot if b is None else travel.at(self._store, b))
+        return diff.compare(changes.reader_of(self._reading), *snapshots, names_of(on), names_of(columns))
 
     def __len__(self) -> int:
         return self.count()
