@@ -16,6 +16,7 @@
     ├── ConstraintViolation (ValueError)            rows break a constraint of the table
     ├── ExpressionError (ValueError)                an expression is malformed or cannot be evaluated
     ├── MultipleMatchesError (ValueError)           several source rows match one target row
+    ├── MergeRefusedError (ValueError)              a clause of a MERGE refuses the rows that it applies to
     ├── InvalidArgumentError (ValueError)           the call itself makes no sense
     ├── CommitFailedError                           nothing became visible, unless it says otherwise
     │   ├── ConflictError                               another writer won: retry on a new snapshot
@@ -51,6 +52,7 @@ __all__ = [
     "ExpressionError",
     "InvalidArgumentError",
     "InvalidTableError",
+    "MergeRefusedError",
     "MetadataChangedError",
     "MultipleMatchesError",
     "ProtocolChangedError",
@@ -174,9 +176,18 @@ class ExpressionError(DeltaError, ValueError):
 
 
 class MultipleMatchesError(DeltaError, ValueError):
-    """Several source rows match one target row of a MERGE."""
+    """Several source rows match one target row of a MERGE.
+
+    ``count`` counts such rows of the table; ``keys`` shows a few, ``source_rows`` the rows of the source for each.
+    """
 
     code = "multiple-matches"
+
+
+class MergeRefusedError(DeltaError, ValueError):
+    """A clause of a MERGE refuses the rows that it applies to. ``count`` counts them, ``keys`` shows a few."""
+
+    code = "merge-refused"
 
 
 class InvalidArgumentError(DeltaError, ValueError):

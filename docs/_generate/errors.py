@@ -23,6 +23,7 @@ ADVICE = {
     "constraint-violation": "`error.constraint`, `error.count` and `error.rows` show what broke it.",
     "expression-error": "`error.position` is the offset in the text.",
     "multiple-matches": "Make the source unique by the keys of the merge.",
+    "merge-refused": "`error.keys` shows rows that the clause refuses. Correct the source, or the condition.",
     "invalid-argument": "The message says which argument, the hint what is allowed.",
     "commit-failed": "Nothing is visible. Repeat the operation.",
     "conflict": "Another writer came first. `refresh()` and repeat.",

@@ -1,0 +1,150 @@
+"""An index over the codes of a source's keys.
+
+The distinct codes lie sorted, with a table of where each range of codes begins that has more entries than there are
+codes: a look-up is one step into the table, and mostly one comparison. Keys that lie close together in the table of the
+lake are then close together in memory too. Where codes crowd into few ranges, they are scrambled first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+BYTES_PER_ROW = 40
+"""What an index takes while it is built, per row."""
+SMALL_TABLE = 1 << 20
+"""A table of so many entries costs little, however few the codes."""
+_CROWDED = 32
+_SCRAMBLE = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Rows with a known key.
+
+    :param rows: their numbers, ascending.
+    :param groups: in parallel, the group of source rows with the same code.
+    """
+
+    rows: np.ndarray
+    groups: np.ndarray
+
+
+class KeyIndex:
+    """Groups of source rows with one code.
+
+    :param codes: of source rows.
+    :param rows: the numbers of these rows.
+    """
+
+    def __init__(self, codes: np.ndarray, rows: np.ndarray) -> None:
+        self._factor = np.uint64(1)
+        self._build(*_sorted(codes, rows))
+        if self._largest > _CROWDED:
+            self._factor = _SCRAMBLE
+            self._build(*_sorted(np.repeat(self._codes, self.counts) * _SCRAMBLE, self.rows))
+
+    def _build(self, codes: np.ndarray, rows: np.ndarray) -> None:
+        different = codes[1:] != codes[:-1]
+        self.unique = bool(different.all())
+        self.rows = rows
+        """The source rows, group by group; rows of a group keep their order."""
+        if self.unique:
+            self._codes, self._firsts = codes, None
+        else:
+            self._firsts = np.flatnonzero(np.concatenate([[True], different, [True]]))
+            self._codes = codes[self._firsts[:-1]]
+        count = len(self._codes)
+        self._low = self._codes[0] if count else np.uint64(0)
+        self._span = self._codes[-1] - self._low if count else np.uint64(0)
+        entries = max(SMALL_TABLE, 1 << (2 * count).bit_length())
+        self._shift = np.uint64(max(0, int(self._span).bit_length() - entries.bit_length() + 1))
+        places = ((self._codes - self._low) >> self._shift).astype(np.int64)
+        starts = np.zeros((int(self._span) >> int(self._shift)) + 2, np.uint32 if count < 1 << 32 else np.int64)
+        starts[places + 1] = np.arange(1, count + 1)  # of equal places, the last one counts
+        self._starts = np.maximum.accumulate(starts, out=starts)
+        self._taken = starts[1:] > starts[:-1]
+        self._largest = int(np.max(starts[1:] - starts[:-1])) if count else 0
+
+    @property
+    def groups(self) -> int:
+        return len(self._codes)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each group."""
+        return np.ones(self.groups, np.int64) if self._firsts is None else np.diff(self._firsts)
+
+    def firsts(self, groups: np.ndarray) -> np.ndarray:
+        """The first row of each of these groups."""
+        return self.rows[groups if self._firsts is None else self._firsts[groups]]
+
+    def sizes(self, groups: np.ndarray) -> np.ndarray:
+        """The number of rows in each of these groups."""
+        if self._firsts is None:
+            return np.ones(len(groups), np.int64)
+        return self._firsts[groups + 1] - self._firsts[groups]
+
+    def find(self, codes: np.ndarray) -> Hits:
+        """The codes that are in the index."""
+        distance = codes * self._factor - self._low if self._factor != 1 else codes - self._low
+        inside = distance <= self._span
+        asked = None if inside.all() else np.flatnonzero(inside)
+        if asked is not None:
+            distance = distance[asked]
+        place = (distance >> self._shift).view(np.int64)
+        candidates = np.flatnonzero(self._taken[place]) if self.groups else np.zeros(0, np.int64)
+        place, wanted = place[candidates], distance[candidates] + self._low
+        groups = np.full(len(candidates), -1, np.int64)
+        group, end = self._starts[place].astype(np.int64), self._starts[place + 1]
+        waiting = np.arange(len(candidates))
+        while len(waiting):
+            same = self._codes[group] == wanted
+            groups[waiting[same]] = group[same]
+            further = np.flatnonzero(~same & (group + 1 < end))
+            waiting, wanted, end, group = waiting[further], wanted[further], end[further], group[further] + 1
+        found = groups >= 0
+        rows = candidates[found] if asked is None else asked[candidates[found]]
+        return Hits(rows, groups[found])
+
+    def pairs(self, hits: Hits, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Every pair of a found row and a source row of its group, in order, so many at a time at most."""
+        if self._firsts is None:
+            for start in range(0, len(hits.rows), limit):
+                yield hits.rows[start : start + limit], self.rows[hits.groups[start : start + limit]]
+            return
+        sizes = self.sizes(hits.groups)
+        ends = np.cumsum(sizes)
+        before = self._firsts[hits.groups] - (ends - sizes)
+        for start in range(0, int(ends[-1]) if len(ends) else 0, limit):
+            numbers = np.arange(start, min(start + limit, int(ends[-1])))
+            which = np.searchsorted(ends, numbers, "right")
+            yield hits.rows[which], self.rows[before[which] + numbers]
+
+    def repeated(self, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The rows that are not the first of their group, and the first row of each one's group."""
+        if self._firsts is not None:
+            later = np.ones(len(self.rows), bool)
+            later[self._firsts[:-1]] = False
+            places = np.flatnonzero(later)
+            for start in range(0, len(places), limit):
+                some = places[start : start + limit]
+                groups = np.searchsorted(self._firsts, some, "right") - 1
+                yield self.rows[some], self.firsts(groups)
+
+    def rows_of(self, groups: np.ndarray) -> np.ndarray:
+        """The rows of all groups that a mask over the groups chooses."""
+        return self.rows[groups if self._firsts is None else np.repeat(groups, np.diff(self._firsts))]
+
+
+def _sorted(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both in the order of the codes; rows of one code keep theirs."""
+    if np.all(codes[1:] >= codes[:-1]):
+        return codes, rows
+    order = np.argsort(codes)
+    ordered = codes[order]
+    if np.any(ordered[1:] == ordered[:-1]):
+        order = np.argsort(codes, kind="stable")
+    return ordered, rows[order]
