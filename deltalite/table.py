@@ -30,17 +30,45 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset
 
+    from deltalite.model.result import ChangePreview
     from deltalite.model.tasks import FileTask
-    from deltalite.operations import alter, changes, create, diff, execute, inspect, options, reading, write
+    from deltalite.operations import (
+        alter,
+        changes,
+        changing,
+        create,
+        delete,
+        diff,
+        execute,
+        inspect,
+        merge,
+        merger,
+        options,
+        reading,
+        transactions,
+        update,
+        write,
+    )
     from deltalite.operations.diff import TableDiff
     from deltalite.operations.options import CommitProperties, PostCommitHookProperties
     from deltalite.txn import after
     from deltalite.write.options import WriterProperties
 else:
-    alter, changes, create, diff, execute, inspect, options, reading, write = (
-        LazyModule(f"deltalite.operations.{name}")
-        for name in ("alter", "changes", "create", "diff", "execute", "inspect", "options", "reading", "write")
-    )
+    alter = LazyModule("deltalite.operations.alter")
+    changes = LazyModule("deltalite.operations.changes")
+    changing = LazyModule("deltalite.operations.changing")
+    create = LazyModule("deltalite.operations.create")
+    delete = LazyModule("deltalite.operations.delete")
+    diff = LazyModule("deltalite.operations.diff")
+    execute = LazyModule("deltalite.operations.execute")
+    inspect = LazyModule("deltalite.operations.inspect")
+    merge = LazyModule("deltalite.operations.merge")
+    merger = LazyModule("deltalite.operations.merger")
+    options = LazyModule("deltalite.operations.options")
+    reading = LazyModule("deltalite.operations.reading")
+    transactions = LazyModule("deltalite.operations.transactions")
+    update = LazyModule("deltalite.operations.update")
+    write = LazyModule("deltalite.operations.write")
     after = LazyModule("deltalite.txn.after")
 
 
@@ -83,6 +111,7 @@ class DeltaTable:
         self._store = store_of(table_uri, storage_options, filesystem, credentials)
         self._storage_options = dict(storage_options or {}) or None
         self._external = tuple(allow_external_paths)
+        self._staging: transactions.Staging | None = None
         self._snapshot = travel.at(self._store, version, timestamp, clamp)
 
     @classmethod
@@ -92,6 +121,7 @@ class DeltaTable:
         table = cls.__new__(cls)
         table._store, table._snapshot = store, snapshot
         table._storage_options, table._external = dict(options) if options else None, tuple(external)
+        table._staging = None
         return table
 
     # -- which table, which version ------------------------------------------------------------------------------
@@ -110,6 +140,7 @@ class DeltaTable:
 
     def refresh(self) -> DeltaTable:
         """Move to the newest version; returns the handle itself."""
+        self._refuse_staged("moving to another version")
         self._snapshot = read.update(self._store, self._snapshot)
         return self
 
@@ -126,6 +157,7 @@ class DeltaTable:
 
     def load_as_version(self, version: int | str | dt.datetime) -> None:
         """Move this handle to another version or time."""
+        self._refuse_staged("moving to another version")
         self._snapshot = travel.at(self._store, version)
 
     @staticmethod
@@ -481,11 +513,166 @@ class DeltaTable:
         )  # fmt: skip
         return self._write(request, options.Committing.of(commit_properties, post_commithook_properties, txn))
 
+    def delete(
+        self,
+        predicate: Any = None,
+        writer_properties: WriterProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+        commit_properties: CommitProperties | None = None,
+        *,
+        dry_run: bool = False,
+        txn: tuple[str, int] | None = None,
+        memory_limit: int | str | None = None,
+        time_zone: str = "UTC",
+    ) -> CommitResult | ChangePreview:
+        """Delete the rows for which a predicate is true; all of them without one.
+
+        With ``delta.enableDeletionVectors`` rows are marked where that is cheaper, otherwise their files are rewritten;
+        a file without rows left goes unread where the log can tell. When no row is affected, nothing is committed.
+
+        :param predicate: in any form that :meth:`scan` takes.
+        :param dry_run: say what would happen and write nothing.
+        :param txn: ``(app_id, version)``: skipped when the table has seen this version of the application.
+        :param memory_limit: bytes to hold at a time, or a size such as ``"512MB"``; a quarter of what is free.
+        :param time_zone: in which timestamps of the predicate without a zone are meant.
+        :return: metrics under deltalake's names (``result["num_deleted_rows"]``) and more; with ``dry_run`` a preview.
+        :raises ConflictError: another writer changed what was read; run it again.
+        """
+        request = delete.DeleteRequest(predicate, writer_properties, time_zone)
+        committing = options.Committing.of(commit_properties, post_commithook_properties, txn)
+        return self._change(lambda base, t, _: delete.plan(request, base, t), committing, memory_limit, dry_run)
+
+    def update(
+        self,
+        updates: Mapping[str, Any] | None = None,
+        new_values: Mapping[str, Any] | None = None,
+        predicate: Any = None,
+        writer_properties: WriterProperties | None = None,
+        error_on_type_mismatch: bool = True,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+        commit_properties: CommitProperties | None = None,
+        *,
+        dry_run: bool = False,
+        txn: tuple[str, int] | None = None,
+        memory_limit: int | str | None = None,
+        time_zone: str = "UTC",
+    ) -> CommitResult | ChangePreview:
+        """Give the rows for which a predicate is true new values; all rows without one.
+
+        :param updates: SQL text or expressions by column, or by field inside of a struct (``"address.city"``).
+        :param new_values: Python values by column.
+        :param error_on_type_mismatch: when false, a value that its column cannot hold becomes null.
+        :raises ConstraintViolation: when a new row breaks a rule of the table; nothing becomes visible.
+
+        Other arguments as in :meth:`delete`.
+        """
+        request = update.UpdateRequest(
+            updates, new_values, predicate, writer_properties, error_on_type_mismatch, time_zone
+        )
+        committing = options.Committing.of(commit_properties, post_commithook_properties, txn)
+        return self._change(lambda base, t, _: update.plan(request, base, t), committing, memory_limit, dry_run)
+
+    def merge(
+        self,
+        source: Any,
+        predicate: Any,
+        source_alias: str | None = None,
+        target_alias: str | None = None,
+        merge_schema: bool = False,
+        error_on_type_mismatch: bool = True,
+        writer_properties: WriterProperties | None = None,
+        streamed_exec: bool = True,
+        max_spill_size: int | None = None,
+        max_temp_directory_size: int | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+        commit_properties: CommitProperties | None = None,
+        *,
+        txn: tuple[str, int] | None = None,
+        memory_limit: int | str | None = None,
+        time_zone: str = "UTC",
+    ) -> merger.TableMerger:
+        """Begin a MERGE: say with ``when_...`` what happens, then ``execute()``.
+
+        :param source: anything that :meth:`append` takes, this table included; read once, when the merge is executed.
+        :param predicate: when a row of the source and one of the table match, as in ``"t.id = s.id"``.
+        :param source_alias: a name for the source; ``source`` and ``s`` work too.
+        :param target_alias: a name for the table; ``target`` and ``t`` work too.
+        :param merge_schema: add columns of the source that the table lacks and that a clause assigns.
+        :param error_on_type_mismatch: when false, a value that its column cannot hold becomes null.
+        :param streamed_exec: accepted for deltalake; files are always read one after the other.
+        :param max_spill_size: deltalake's name for ``memory_limit``.
+        :param max_temp_directory_size: accepted for deltalake; has no effect.
+        :param memory_limit: bytes to hold at a time, or a size such as ``"512MB"``; beyond it, temporary files are
+            used. A quarter of what is free by default.
+        """
+        limit = max_spill_size if memory_limit is None else memory_limit
+        committing = options.Committing.of(commit_properties, post_commithook_properties, txn)
+        request = merge.MergeRequest(
+            source, predicate, (), source_alias, target_alias, merge_schema, error_on_type_mismatch, writer_properties,
+            time_zone,
+        )  # fmt: skip
+
+        def run(complete: merge.MergeRequest, dry_run: bool) -> CommitResult | ChangePreview:
+            return self._change(lambda base, t, e: merge.plan(complete, base, t, e), committing, limit, dry_run)
+
+        return merger.TableMerger(request, run)
+
+    def transaction(
+        self,
+        *,
+        txn: tuple[str, int] | None = None,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> transactions.TableTransaction:
+        """Several operations as one atomic commit::
+
+            with table.transaction() as t:
+                t.delete("day = '2026-11-20'")
+                t.append(rows)
+
+        ``t`` is a handle whose steps see one another and nobody else does. Leaving the block commits them all; an
+        exception leaves the table untouched.
+
+        :param txn: ``(app_id, version)``: nothing is committed when the table has seen this version of the application.
+        :raises ConflictError: on leaving the block, when another writer changed what any step read.
+        """
+        self._refuse_staged("a transaction inside of another one")
+
+        def handle(staging: transactions.Staging) -> DeltaTable:
+            staged = self._of(self._store, staging.snapshot, self._storage_options, self._external)
+            staged._staging = staging
+            return staged
+
+        committing = options.Committing.of(commit_properties, post_commithook_properties, txn)
+        return transactions.TableTransaction(
+            lambda: transactions.Staging(self._store, self._snapshot), handle, self._moved, committing
+        )
+
+    @property
+    def _perform(self) -> Any:
+        """How operations take effect: by a commit, or as a step of a transaction."""
+        return execute.perform if self._staging is None else self._staging.perform
+
+    def _refuse_staged(self, what: str) -> None:
+        if self._staging is not None:
+            raise InvalidArgumentError(f"{what} is not possible", hint="leave the transaction first")
+
+    def _change(
+        self, plan: changing.Plan, committing: options.Committing, memory_limit: int | str | None, dry_run: bool
+    ) -> CommitResult | ChangePreview:
+        done = changing.change_rows(
+            self._store, self._snapshot, plan, committing,
+            run=self._perform, external=self._external, memory_limit=memory_limit, dry_run=dry_run,
+        )  # fmt: skip
+        return self._moved(done) if isinstance(done, execute.Outcome) else done
+
     def _write(self, request: write.WriteRequest, committing: options.Committing) -> CommitResult:
         write.validate(request)
-        return self._moved(
-            execute.perform(self._store, self._snapshot, lambda base, txn: write.plan(request, base, txn), committing)
+        engine = None if request.predicate is None else changing.engine_of(self._store, self._external)
+        outcome = self._perform(
+            self._store, self._snapshot, lambda base, txn: write.plan(request, base, txn), committing, engine=engine
         )
+        return self._moved(outcome)
 
     def _moved(self, outcome: execute.Outcome) -> CommitResult:
         self._snapshot = outcome.snapshot
@@ -494,12 +681,13 @@ class DeltaTable:
     @property
     def alter(self) -> alter.TableAlterer:
         """Changes of the table itself: properties, name, description."""
-        return alter.TableAlterer(self._store, lambda: self._snapshot, self._moved)
+        return alter.TableAlterer(self._store, lambda: self._snapshot, self._moved, self._perform)
 
     # -- care of the log -----------------------------------------------------------------------------------------
 
     def create_checkpoint(self) -> None:
         """Write a checkpoint of this version, of the kind that ``delta.checkpointPolicy`` names."""
+        self._refuse_staged("a checkpoint of what is not committed")
         after.checkpoint(self._store, self._snapshot, time.time_ns() // 1_000_000)
 
     def cleanup_metadata(self) -> None:

@@ -6,8 +6,9 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from deltalite._lazy import LazyModule
 from deltalite.model.result import CommitResult
 from deltalite.operations import write
 from deltalite.operations.execute import perform
@@ -15,6 +16,11 @@ from deltalite.operations.opening import names_of, newest, store_of
 from deltalite.operations.options import CommitProperties, Committing, PostCommitHookProperties
 from deltalite.table import DeltaTable
 from deltalite.write.options import BloomFilterProperties, ColumnProperties, WriterProperties
+
+if TYPE_CHECKING:
+    from deltalite.operations import changing
+else:
+    changing = LazyModule("deltalite.operations.changing")
 
 __all__ = ["BloomFilterProperties", "ColumnProperties", "WriterProperties", "write_deltalake"]
 
@@ -65,7 +71,11 @@ def write_deltalake(
         write.refuse_existing(request, store.root)
         if mode == "ignore":
             return CommitResult(base.version, "WRITE", {}, time.perf_counter() - start, None, "the table exists")
-    outcome = perform(store, base, lambda base, txn_id: write.plan(request, base, txn_id), committing, start)
+    engine = None
+    if predicate is not None:
+        engine = changing.engine_of(store, table_or_uri._external if isinstance(table_or_uri, DeltaTable) else ())
+    run = table_or_uri._perform if isinstance(table_or_uri, DeltaTable) else perform
+    outcome = run(store, base, lambda base, txn_id: write.plan(request, base, txn_id), committing, start, engine)
     if isinstance(table_or_uri, DeltaTable):
         table_or_uri._moved(outcome)
     return outcome.result

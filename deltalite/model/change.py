@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from deltalite.model.actions import Action
 from deltalite.model.pending import ReadSet
 
 if TYPE_CHECKING:
+    from deltalite.model.config import TableConfig
     from deltalite.model.expr import BoundExpr
     from deltalite.model.tasks import ScanPlan
     from deltalite.model.write_spec import WriteSpec
@@ -92,23 +94,29 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class RowChanges:
     """Rows of the table that change or leave, and rows that come. DELETE and UPDATE have no source: all rows of the
-    table are then *not matched by source*.
+    table are then *not matched by source*, and there is one clause.
 
-    :param plan: the files that may hold such rows; its columns and its predicate are not used.
+    :param config: the configuration under which the table's rows are read.
+    :param plan: the files that may hold such rows, and a condition without which a row is not looked at.
     :param clauses: in the order of the statement.
     :param spec: how new rows are written.
+    :param covered: per file of the plan, whether all its rows are known to satisfy the plan's condition.
     :param source: the engine's materialised source, read as often as needed.
     :param match: ``None`` without a source.
+    :param appended: rows that come whatever happens to others, read once.
     :param actions: changes of the table itself (protocol, metadata) in the same commit.
     """
 
+    config: TableConfig
     plan: ScanPlan
     clauses: tuple[Clause, ...]
     spec: WriteSpec
     operation: str
     parameters: Mapping[str, Any]
+    covered: np.ndarray | None = None
     source: Any = None
     match: Match | None = None
+    appended: pa.RecordBatchReader | None = None
     reads: ReadSet = field(default_factory=ReadSet)
     actions: tuple[Action, ...] = ()
 

@@ -12,17 +12,17 @@ class FileEdits:
     """The rows of one file that change or leave.
 
     :param file: the row of ``plan.files``.
-    :param positions: where they lie in the file, ascending, each once; int64.
-    :param clauses: in parallel, the clause of ``RowChanges.clauses`` that each is for; int8.
+    :param positions: where they lie in the file, ascending, each once; int64. ``None``: all live rows of the file,
+        which was not read.
+    :param clauses: in parallel, the clause of ``RowChanges.clauses`` that each is for; int8. For a file that was not
+        read, the one clause that all rows are for.
     :param source_rows: in parallel, the matching row of the source, or -1 for none; int64. ``None`` when none has one.
-    :param live: live rows of the file that were looked at.
     """
 
     file: int
-    positions: np.ndarray
+    positions: np.ndarray | None
     clauses: np.ndarray
     source_rows: np.ndarray | None = None
-    live: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,3 @@ class Edits:
     @property
     def is_empty(self) -> bool:
         return not self.files and not any(len(rows) for _, rows in self.inserted)
-
-    def counts(self) -> dict[int, int]:
-        """Rows by number of the clause."""
-        found: dict[int, int] = {}
-        for edits in self.files:
-            for clause, rows in zip(*np.unique(edits.clauses, return_counts=True), strict=True):
-                found[int(clause)] = found.get(int(clause), 0) + int(rows)
-        for clause, rows in self.inserted:
-            found[clause] = found.get(clause, 0) + len(rows)
-        return found

@@ -49,7 +49,8 @@ class PendingCommit:
 
     ``base`` is the snapshot that was read; ``None`` creates the table. ``operation``, ``parameters`` and ``metrics``
     describe it in ``commitInfo``; ``custom`` is merged into it. ``txn_id`` is fresh per operation and kept over
-    retries: by it a commit is recognised after a lost reply.
+    retries: by it a commit is recognised after a lost reply. ``written`` are the files that exist for its sake alone,
+    relative to the table; they go again when the commit is refused.
     """
 
     base: Snapshot | None
@@ -61,3 +62,4 @@ class PendingCommit:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     custom: Mapping[str, Any] = field(default_factory=dict)
     transactions: tuple[SetTransaction, ...] = ()
+    written: tuple[str, ...] = ()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,28 @@ class CommitResult:
     txn_id: str | None = None
     skipped: str | None = None
 
+    def __getitem__(self, name: str) -> Any:
+        """A metric, under its name in the log (``numDeletedRows``) or deltalake's (``num_deleted_rows``)."""
+        if name in self.metrics:
+            return self.metrics[name]
+        return self.metrics[_camel(name)]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.metrics or _camel(name) in self.metrics
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.metrics)
+
+    def keys(self) -> list[str]:
+        """The metrics' names as deltalake spells them, so that ``dict(result)`` is what deltalake returns."""
+        return [_snake(name) for name in self.metrics]
+
+    def __bool__(self) -> bool:
+        return True
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "version": self.version,
@@ -43,3 +69,76 @@ class CommitResult:
             for k, v in {"version": self.version, "operation": self.operation, **self.metrics}.items()
         )
         return f"<table>{rows}</table>"
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])([A-Z])", lambda m: "_" + m[1].lower(), name)
+
+
+@dataclass(frozen=True)
+class ChangePreview:
+    """What a row-changing operation would do; nothing was written.
+
+    :param version: the version that was looked at.
+    :param metrics: rows and files as the commit would count them, without what is only known once it is written.
+    :param files: every live file: ``path``, ``kept`` (it is looked into) and ``reason``, ``way`` (``keep``, ``remove``,
+        ``mark`` with a deletion vector, ``rewrite``), ``rows_changed``, ``rows_copied``.
+    :param bytes_to_write: an estimate, from the sizes of the files and of the source.
+    :param memory_bytes: an estimate of the most that is held at a time.
+    """
+
+    operation: str
+    version: int
+    metrics: Mapping[str, Any]
+    files: pa.Table
+    bytes_to_write: int
+    memory_bytes: int
+
+    def __getitem__(self, name: str) -> Any:
+        return self.metrics[name] if name in self.metrics else self.metrics[_camel(name)]
+
+    def __repr__(self) -> str:
+        ways = self.files.column("way").to_pylist()
+        kept = sum(self.files.column("kept").to_pylist())
+        todo = ", ".join(f"{ways.count(way)} {word}" for way, word in _WAYS.items() if way in ways)
+        rows = ", ".join(f"{self.metrics[name]:,} {word}" for name, word in _ROWS.items() if self.metrics.get(name))
+        return "\n".join(
+            (
+                f"{self.operation} on version {self.version}, not executed",
+                f"  files   {len(ways):,}: {kept:,} looked into, {len(ways) - kept:,} skipped"
+                + (f"; {todo}" if todo else ""),
+                f"  rows    {rows or 'none change'}",
+                f"  writes  about {_size(self.bytes_to_write)}; memory about {_size(self.memory_bytes)}",
+            )
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "operation": self.operation,
+            "version": self.version,
+            "metrics": dict(self.metrics),
+            "files": self.files.to_pylist(),
+            "bytes_to_write": self.bytes_to_write,
+            "memory_bytes": self.memory_bytes,
+        }
+
+
+_WAYS = {"remove": "removed", "mark": "marked with a deletion vector", "rewrite": "rewritten"}
+_ROWS = {
+    "numTargetRowsInserted": "inserted", "numTargetRowsUpdated": "updated", "numTargetRowsDeleted": "deleted",
+    "numTargetRowsCopied": "copied", "numUpdatedRows": "updated", "numDeletedRows": "deleted",
+    "numCopiedRows": "copied",
+}  # fmt: skip
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

@@ -29,9 +29,14 @@ class TableAlterer:
     """The ``alter`` of a handle."""
 
     def __init__(
-        self, store: Store, snapshot: Callable[[], Snapshot], moved: Callable[[Outcome], CommitResult]
+        self,
+        store: Store,
+        snapshot: Callable[[], Snapshot],
+        moved: Callable[[Outcome], CommitResult],
+        run: Callable[..., Outcome] = perform,
     ) -> None:
         self._store = store
+        self._run = run
         self._snapshot = snapshot
         self._moved = moved
 
@@ -139,4 +144,4 @@ class TableAlterer:
     ) -> CommitResult:
         committing = Committing.of(commit_properties, post_commithook_properties)
         base = self._snapshot()
-        return self._moved(perform(self._store, base, lambda *_: plan(base), committing))
+        return self._moved(self._run(self._store, base, lambda *_: plan(base), committing))

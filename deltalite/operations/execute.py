@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from deltalite import features
+from deltalite._lazy import LazyModule
 from deltalite.exceptions import CommitOutcomeUnknown, ConcurrentTransactionError
 from deltalite.log import read
-from deltalite.model.actions import Action, AddFile, FileKey
-from deltalite.model.change import Append, Change
+from deltalite.model.actions import Action, AddFile, Metadata, Protocol
+from deltalite.model.change import Append, Change, RowChanges
+from deltalite.model.config import TableConfig
 from deltalite.model.files import add_files, remove_of
 from deltalite.model.paths import relative_path
 from deltalite.model.pending import PendingCommit, ReadSet
@@ -23,7 +26,15 @@ from deltalite.operations.partitions import matching_partitions
 from deltalite.scan.matching import may_match
 from deltalite.storage.base import Store
 from deltalite.txn.commit import commit
-from deltalite.write.files import write_files
+from deltalite.write.files import write_rows
+
+if TYPE_CHECKING:
+    from deltalite.engine.arrow import ArrowEngine
+    from deltalite.operations import file_changes, row_changes, row_metrics
+else:  # appending does not need them
+    file_changes, row_changes, row_metrics = (
+        LazyModule(f"deltalite.operations.{name}") for name in ("file_changes", "row_changes", "row_metrics")
+    )
 
 logger = logging.getLogger("deltalite.operations")
 
@@ -42,11 +53,13 @@ def perform(
     plan: Callable[[Snapshot | None, str], Change],
     committing: Committing,
     start: float | None = None,
+    engine: ArrowEngine | None = None,
 ) -> Outcome:
     """Plan, execute and commit one operation.
 
     :param plan: given the base and the transaction id, what is to be done; nothing is written by it.
     :param start: ``time.perf_counter()`` when the operation began, for its duration.
+    :param engine: what changes rows; operations that only add or log need none.
     """
     start = time.perf_counter() if start is None else start
     if base is not None:
@@ -55,14 +68,21 @@ def perform(
             return _skipped(base, "WRITE", seen, start)
     txn_id = str(uuid.uuid4())
     change = plan(base, txn_id)
-    pending = _execute(store, base, change, txn_id, committing)
+    pending = execute(store, base, change, txn_id, committing, engine)
+    if base is not None and isinstance(change, RowChanges) and not pending.actions and not pending.transactions:
+        return _skipped(base, pending.operation, "no row of the table is affected", start, pending.metrics)
+    return finish(store, pending, committing, start)
+
+
+def finish(store: Store, pending: PendingCommit, committing: Committing, start: float) -> Outcome:
+    """Commit what was executed, and clean up after a refusal."""
     try:
         committed = commit(store, pending, committing.options)
     except CommitOutcomeUnknown:
         raise
     except ConcurrentTransactionError:
         discard(store, pending)
-        newest = read.update(store, base) if base is not None else read.read_snapshot(store)
+        newest = read.update(store, pending.base) if pending.base is not None else read.read_snapshot(store)
         if (seen := already_applied(newest, committing)) is not None:
             return _skipped(newest, pending.operation, seen, start)
         raise
@@ -70,7 +90,9 @@ def perform(
         discard(store, pending)
         raise
     duration = time.perf_counter() - start
-    result = CommitResult(committed.snapshot.version, pending.operation, dict(pending.metrics), duration, txn_id)
+    result = CommitResult(
+        committed.snapshot.version, pending.operation, dict(pending.metrics), duration, pending.txn_id
+    )
     return Outcome(result, committed.snapshot)
 
 
@@ -85,12 +107,22 @@ def already_applied(snapshot: Snapshot, committing: Committing) -> str | None:
     return None
 
 
-def _skipped(snapshot: Snapshot, operation: str, why: str, start: float) -> Outcome:
-    result = CommitResult(snapshot.version, operation, {}, time.perf_counter() - start, None, why)
+def _skipped(
+    snapshot: Snapshot, operation: str, why: str, start: float, metrics: Mapping[str, int] | None = None
+) -> Outcome:
+    result = CommitResult(snapshot.version, operation, dict(metrics or {}), time.perf_counter() - start, None, why)
     return Outcome(result, snapshot)
 
 
-def _execute(store: Store, base: Snapshot | None, change: Change, txn_id: str, committing: Committing) -> PendingCommit:
+def execute(
+    store: Store,
+    base: Snapshot | None,
+    change: Change,
+    txn_id: str,
+    committing: Committing,
+    engine: ArrowEngine | None = None,
+) -> PendingCommit:
+    """Write the files of a change; nobody sees them before the commit."""
     now_ms = time.time_ns() // 1_000_000
     reads = change.reads
     if committing.transactions:
@@ -98,10 +130,13 @@ def _execute(store: Store, base: Snapshot | None, change: Change, txn_id: str, c
         reads = ReadSet(reads.predicates, reads.files, reads.whole_table, reads.app_ids | app_ids)
     actions: tuple[Action, ...] = change.actions
     metrics: dict[str, int] = {}
+    written: tuple[str, ...] = ()
     if isinstance(change, Append):
-        added = write_files(store, change.spec, change.data)
+        added, numbers = write_rows(store, change.spec, change.data)
+        actions = with_numbers(base, actions, numbers)
         replaced, reads = _replaced(base, change, added, reads)
         actions = (*actions, *(remove_of(f, now_ms) for f in replaced), *added)
+        written = tuple(relative_path(f.path) for f in added)
         metrics = {
             "numFiles": len(added),
             "numOutputRows": sum(rows_of(f) for f in added),
@@ -110,6 +145,11 @@ def _execute(store: Store, base: Snapshot | None, change: Change, txn_id: str, c
         if replaced:
             metrics["numRemovedFiles"] = len(replaced)
             metrics["numRemovedBytes"] = sum(f.size or 0 for f in replaced)
+    elif isinstance(change, RowChanges):
+        assert base is not None and engine is not None
+        done = _change_rows(store, base, change, engine, now_ms)
+        actions = (*with_numbers(base, actions, done.numbers), *done.actions) if done.actions else ()
+        metrics, written = done.metrics, done.paths
     return PendingCommit(
         base=base,
         operation=change.operation,
@@ -120,7 +160,41 @@ def _execute(store: Store, base: Snapshot | None, change: Change, txn_id: str, c
         metrics=metrics,
         custom=committing.custom,
         transactions=tuple(t if t.last_updated is not None else _dated(t, now_ms) for t in committing.transactions),
+        written=written,
     )
+
+
+def with_numbers(base: Snapshot | None, actions: tuple[Action, ...], numbers: Mapping[str, int]) -> tuple[Action, ...]:
+    """The table's actions with the metadata that goes with numbers given to rows; set before the first attempt, so that
+    another writer's numbers are a conflict."""
+    if not numbers:
+        return actions
+    protocol = next((a for a in actions if isinstance(a, Protocol)), base.config.protocol if base else None)
+    metadata = next((a for a in actions if isinstance(a, Metadata)), base.config.metadata if base else None)
+    assert protocol is not None and metadata is not None
+    counted = features.after_rows(TableConfig(protocol, metadata), numbers)
+    return actions if counted is None else (*(a for a in actions if not isinstance(a, Metadata)), counted)
+
+
+def _change_rows(
+    store: Store, base: Snapshot, change: RowChanges, engine: ArrowEngine, now_ms: int
+) -> row_changes.Written:
+    """Find the rows, decide about their files, write. Without any such row there are no actions."""
+    started = time.perf_counter()
+    try:
+        edits = engine.find(change)
+        found = time.perf_counter()
+        files = file_changes.decide(engine, base, change, edits)
+        if edits.is_empty and change.appended is None:
+            done = row_changes.Written((), row_metrics.row_metrics(change, edits, files, (), ()), ())
+        else:
+            done = row_changes.write_changes(store, engine, change, edits, files, now_ms)
+    finally:
+        if change.source is not None:
+            change.source.close()
+    ended = time.perf_counter()
+    times = {"executionTimeMs": ended - started, "scanTimeMs": found - started, "rewriteTimeMs": ended - found}
+    return replace(done, metrics={**done.metrics, **{name: round(s * 1000) for name, s in times.items()}})
 
 
 def _dated(transaction, now_ms: int):
@@ -140,7 +214,7 @@ def _replaced(
     if table is None or not table.num_rows:
         return [], reads
     files = add_files(table)
-    keys = frozenset(FileKey(f.path, f.deletion_vector.unique_id if f.deletion_vector else None) for f in files)
+    keys = frozenset(f.key for f in files)
     return files, ReadSet(reads.predicates, reads.files | keys, reads.whole_table, reads.app_ids)
 
 
@@ -156,9 +230,8 @@ def rows_of(add: AddFile) -> int:
 
 def discard(store: Store, pending: PendingCommit) -> None:
     """Delete the files of a commit that did not happen; only ever called after a definite refusal."""
-    paths = [relative_path(a.path) for a in pending.actions if isinstance(a, AddFile) and a.data_change]
     try:
-        if paths:
-            store.delete_many(paths)
+        if pending.written:
+            store.delete_many(pending.written)
     except Exception as error:
-        logger.warning("%d files of an aborted commit are left for vacuum: %s", len(paths), error)
+        logger.warning("%d files of an aborted commit are left for vacuum: %s", len(pending.written), error)

@@ -19,13 +19,15 @@ from deltalite.features.base import RowCheck, WriteStep
 from deltalite.interop.input import to_reader
 from deltalite.model.actions import Action
 from deltalite.model.arrow import mask_array
-from deltalite.model.change import Append
+from deltalite.model.change import Append, Clause, RowChanges
 from deltalite.model.config import TableConfig
-from deltalite.model.expr import BoundExpr
 from deltalite.model.pending import ReadSet
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.types import Schema
+from deltalite.model.write_spec import WriteSpec
 from deltalite.operations.create import CreateRequest, check_schema, metadata_of
+from deltalite.operations.delete import covered_files, reads_of, row_spec
+from deltalite.scan import plan as planning
 from deltalite.scan.matching import rows_matched
 from deltalite.write.options import WriterProperties
 from deltalite.write.schema import merge_schema
@@ -100,24 +102,32 @@ def refuse_existing(request: WriteRequest, root: str) -> None:
         )
 
 
-def plan(request: WriteRequest, base: Snapshot | None, txn_id: str) -> Append:
+def plan(request: WriteRequest, base: Snapshot | None, txn_id: str) -> Append | RowChanges:
     """What to write and what to replace; consumes nothing of the data."""
     reader = to_reader(request.data, schema=base.config.schema if base else None)
     config, actions = _configuration(request, base, reader)
+    features.ensure_assignable(config, reader.schema.names, "insert")
     steps = features.write_steps(config)
+    operation = "WRITE" if base is not None else "CREATE TABLE AS SELECT"
+    parameters = {
+        "mode": {"error": "ErrorIfExists"}.get(request.mode, request.mode.capitalize()),
+        "partitionBy": json.dumps(list(config.partition_columns)),
+    }
+    if base is not None and request.predicate is not None:
+        return _replace_where(request, base, txn_id, reader, config, actions, parameters)
+    spec = _spec(request, config, steps, txn_id)
     replaced, reads, dynamic = None, ReadSet(), False
-    predicate: BoundExpr | None = None
     if base is not None and request.mode == "overwrite":
-        if request.predicate is not None:
-            predicate = bind_predicate(to_expr(request.predicate, config.schema), config.schema)
-            replaced = _replaced_by(base, predicate)
-            reads = ReadSet(predicates=(predicate,))
-            steps = (*steps, WriteStep(checks=(RowCheck("predicate", to_sql(predicate.expr), predicate),)))
-        elif request.partition_overwrite == "dynamic" and config.partition_columns:
+        if request.partition_overwrite == "dynamic" and config.partition_columns:
             dynamic = True
+            parameters["partitionOverwriteMode"] = "dynamic"
         else:
             replaced, reads = base.files.table(), ReadSet(whole_table=True)
-    spec = spec_of(
+    return Append(reader, spec, operation, parameters, reads, replaced, dynamic, actions)
+
+
+def _spec(request: WriteRequest, config: TableConfig, steps: tuple[WriteStep, ...], txn_id: str) -> WriteSpec:
+    return spec_of(
         config,
         steps=steps,
         txn_id=txn_id,
@@ -125,16 +135,48 @@ def plan(request: WriteRequest, base: Snapshot | None, txn_id: str) -> Append:
         writer_properties=request.writer_properties,
         cast=request.cast,
     )
-    parameters = {
-        "mode": {"error": "ErrorIfExists"}.get(request.mode, request.mode.capitalize()),
-        "partitionBy": json.dumps(list(config.partition_columns)),
-    }
-    if predicate is not None:
-        parameters["predicate"] = to_sql(predicate.expr)
-    if dynamic:
-        parameters["partitionOverwriteMode"] = "dynamic"
-    operation = "WRITE" if base is not None else "CREATE TABLE AS SELECT"
-    return Append(reader, spec, operation, parameters, reads, replaced, dynamic, actions)
+
+
+def _replace_where(
+    request: WriteRequest,
+    base: Snapshot,
+    txn_id: str,
+    reader: pa.RecordBatchReader,
+    config: TableConfig,
+    actions: tuple[Action, ...],
+    parameters: dict[str, str],
+) -> Append | RowChanges:
+    """The rows that a predicate selects leave, and those that come satisfy it; whole files where that is enough."""
+    old = base.config
+    predicate = bind_predicate(to_expr(request.predicate, old.schema), old.schema)
+    text = to_sql(predicate.expr)
+    parameters = {**parameters, "predicate": text}
+    check = WriteStep(checks=(RowCheck("predicate", text, predicate),))
+    steps = (*features.write_steps(config), check)
+    files = base.files.table()
+    some, every = rows_matched(old, files, predicate)
+    if not (some & ~every).any():
+        spec = _spec(request, config, steps, txn_id)
+        replaced = files.filter(mask_array(every))
+        return Append(reader, spec, "WRITE", parameters, ReadSet(predicates=(predicate,)), replaced, False, actions)
+    plan = planning.plan(base, predicate=predicate, columns=())
+    spec = replace(
+        row_spec(config, txn_id, request.writer_properties, steps),
+        target_file_size=_spec(request, config, steps, txn_id).target_file_size,
+        unsafe_cast=request.cast == "unsafe",
+    )
+    return RowChanges(
+        config=old,
+        plan=plan,
+        clauses=(Clause("not_matched_by_source", "delete"),),
+        spec=spec,
+        operation="WRITE",
+        parameters=parameters,
+        covered=covered_files(base, plan, predicate),
+        appended=reader,
+        reads=reads_of(plan, predicate),
+        actions=actions,
+    )
 
 
 def _configuration(
@@ -191,20 +233,3 @@ def _warn_ignored(request: WriteRequest, base: Snapshot) -> None:
             f"the table exists: its properties {differing} stay as they are; set_table_properties changes them",
             stacklevel=4,
         )
-
-
-def _replaced_by(base: Snapshot, predicate: BoundExpr) -> pa.Table:
-    """The files whose rows all satisfy the predicate, when no other file holds such a row.
-
-    :raises InvalidArgumentError: when a file would have to be rewritten.
-    """
-    files = base.files.table()
-    some, every = rows_matched(base.config, files, predicate)
-    partly = int((some & ~every).sum())
-    if partly:
-        raise InvalidArgumentError(
-            f"{partly} files hold rows inside and outside of {to_sql(predicate.expr)}; replacing only part of a file "
-            "is not supported yet",
-            hint="use a predicate on the partition columns, or one that covers whole files",
-        )
-    return files.filter(mask_array(every))

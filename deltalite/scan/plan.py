@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -81,6 +81,29 @@ def plan(
         limit=limit,
         files=files,
         report=selection.report,
+    )
+
+
+def reading(
+    plan: ScanPlan,
+    config: TableConfig,
+    columns: Sequence[str],
+    virtual: Sequence[str] = (),
+    predicate: BoundExpr | None = None,
+) -> ScanPlan:
+    """The files of a plan, read for other columns and another condition.
+
+    :param config: the configuration that the plan was made for.
+    """
+    needed = _Needed.of(config, columns, virtual, predicate)
+    return replace(
+        plan,
+        output=needed.output,
+        logical=needed.columns.logical,
+        physical=needed.columns.physical,
+        virtual=needed.virtual,
+        predicate=predicate,
+        limit=None,
     )
 
 

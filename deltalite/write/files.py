@@ -7,7 +7,7 @@ another one, and only so many files are open at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -126,9 +126,15 @@ class FileWriter:
 
 
 def write_files(store: Store, spec: WriteSpec, reader: pa.RecordBatchReader) -> list[AddFile]:
+    """:func:`write_rows` for tables that do not number their rows."""
+    return write_rows(store, spec, reader)[0]
+
+
+def write_rows(store: Store, spec: WriteSpec, reader: pa.RecordBatchReader) -> tuple[list[AddFile], Mapping[str, int]]:
     """Write all rows of a stream with a :class:`FileWriter`; when anything fails, its files are deleted again.
 
     :param reader: the rows; read once, never collected whole.
+    :return: one ``AddFile`` per data file, and the last number that each numbered column got.
     """
     writer = FileWriter(store, spec)
     try:
@@ -139,7 +145,7 @@ def write_files(store: Store, spec: WriteSpec, reader: pa.RecordBatchReader) -> 
                 writer.add(batch)
         if is_empty:
             writer.check(reader.schema)
-        return writer.finish()
+        return writer.finish(), writer.rules.sequences
     except BaseException:
         writer.abort()
         raise
