@@ -231,3 +231,18 @@ def test_a_dropped_feature_conflicts() -> None:
     pending = PendingCommit(base, "WRITE", (add("new", None),), "mine")
     with pytest.raises(ProtocolChangedError):
         check(Contest(pending, won, base.config, IsolationLevel.WRITE_SERIALIZABLE))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_domain_that_is_rebased_does_not_conflict_where_its_feature_is_supported(listed: bool) -> None:
+    wanted = ("rowTracking", "domainMetadata") if listed else ("domainMetadata",)
+    first = Commit(0, encode_commit([Protocol(1, 7, None, wanted), Metadata("id", SCHEMA.to_json())]), 1)
+    base = Snapshot.first(first, features.partition_keys)
+    mark = DomainMetadata("delta.rowTracking", '{"rowIdHighWaterMark":7}')
+    pending = PendingCommit(base, "BACKFILL", (mark, add("new", None)), "mine")
+    contest = Contest(pending, Commit(1, encode_commit([mark]), 2), base.config, IsolationLevel.WRITE_SERIALIZABLE)
+    if listed:
+        check(contest)
+    else:
+        with pytest.raises(ConcurrentTransactionError):
+            check(contest)
