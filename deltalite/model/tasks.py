@@ -118,7 +118,7 @@ class ScanPlan:
     by_field_id: bool = False
     predicate: BoundExpr | None = None
     limit: int | None = None
-    files: pa.Table = field(default_factory=PLAN_FILES.empty_table, compare=False, repr=False)
+    files: pa.Table = field(default_factory=lambda: pa.Table.from_batches([], PLAN_FILES), compare=False, repr=False)
     report: ScanReport = field(default_factory=lambda: ScanReport(0, 0))
 
     @cached_property
