@@ -13,6 +13,7 @@ import pytest
 from deltalite import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 from deltalite.exceptions import (
     ConcurrentAppendError,
+    ConcurrentDeleteReadError,
     ConstraintViolation,
     InvalidArgumentError,
     MetadataChangedError,
@@ -132,12 +133,26 @@ def test_replace_where(tmp_path: Path) -> None:
     assert rows(table) == [(1, "a"), (9, "b")]
     with pytest.raises(ConstraintViolation, match="p = 'b'"):
         table.overwrite(pa.table({"id": [9], "p": ["a"]}), predicate="p = 'b'")
-    with pytest.raises(InvalidArgumentError, match="only part of a file"):
-        DeltaTable(tmp_path / "t", version=0).overwrite(pa.table({"id": [2], "p": ["b"]}), predicate="id = 2")
     table.overwrite(pa.table({"id": [9], "p": ["b"]}), predicate=[("p", "=", "b"), ("id", ">", 5)])
+    assert rows(table) == [(1, "a"), (9, "b")]
+    with pytest.raises(ConcurrentDeleteReadError):
+        DeltaTable(tmp_path / "t", version=0).overwrite(pa.table({"id": [2], "p": ["b"]}), predicate="id = 2")
     assert rows(table.refresh()) == [(1, "a"), (9, "b")]
     table.overwrite(ROWS.slice(0, 0), predicate="p = 'a'")
     assert rows(table) == [(9, "b")]
+
+
+@pytest.mark.parametrize("vectors", ["true", "false"])
+def test_replace_where_on_data_columns(tmp_path: Path, vectors: str) -> None:
+    data = pa.table({"id": list(range(100)), "p": ["x"] * 100})
+    write_deltalake(tmp_path / "t", data, configuration={"delta.enableDeletionVectors": vectors})
+    table = DeltaTable(tmp_path / "t")
+    result = table.overwrite(pa.table({"id": [3, 5], "p": ["new", "new"]}), predicate="id < 10")
+    assert (result["num_deleted_rows"], result["num_output_rows"]) == (10, 2)
+    assert rows(table) == [(3, "new"), (5, "new"), *((i, "x") for i in range(10, 100))]
+    with pytest.raises(ConstraintViolation, match="id < 10"):
+        table.overwrite(pa.table({"id": [50], "p": ["new"]}), predicate="id < 10")
+    assert table.refresh().version() == 1
 
 
 def test_replace_where_on_an_empty_match_still_conflicts(tmp_path: Path) -> None:
@@ -213,7 +228,7 @@ def test_commit_properties(tmp_path: Path) -> None:
     assert table.append(ROWS, commit_properties=properties).skipped
 
 
-@pytest.mark.parametrize("switch", ["delta.enableRowTracking", "delta.enableIcebergCompatV2"])
+@pytest.mark.parametrize("switch", ["delta.enableIcebergCompatV1", "delta.enableIcebergCompatV2"])
 def test_a_feature_that_is_not_written_is_refused_by_name(tmp_path: Path, switch: str) -> None:
     write_deltalake(tmp_path / "t", ROWS)
     with pytest.raises(UnsupportedFeatureError) as caught:
