@@ -32,8 +32,10 @@ class TableName:
 
     @property
     def qualifier(self) -> str | None:
-        """What may stand before a column: the alias, or the last part of the name."""
-        return self.alias or (None if self.is_path or self.quoted else self.name.rsplit(".", 1)[-1])
+        """What may stand before a column: the alias, or the last part of a name that is no path."""
+        if self.alias is not None or self.is_path or "/" in self.name:
+            return self.alias
+        return self.name if self.quoted else self.name.rsplit(".", 1)[-1]
 
 
 @dataclass(frozen=True, slots=True)

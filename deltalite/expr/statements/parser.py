@@ -152,12 +152,12 @@ class _StatementParser(Parser):
                 "PARTITION (...) is not supported here",
                 hint="write the partition column like any other; REPLACE WHERE replaces the rows of a partition",
             )
+        by_name = self.take("BY", "NAME")
+        columns = self.column_list() if self.at("(") and self.peek().upper != "SELECT" and not by_name else None
         replaced = None
         if not overwrite and self.take("REPLACE"):
             self.expect("WHERE")
             replaced = self.condition()
-        by_name = self.take("BY", "NAME")
-        columns = None if by_name or not self.at("(") else self.column_list()
         if self.take("VALUES"):
             if by_name:
                 raise self.error("VALUES have no names", hint="list the columns instead: INSERT INTO t (a, b) VALUES")
