@@ -14,7 +14,7 @@ from feature_tables import read_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deltalite import features
+from deltalite import DeltaTable, features, write_deltalake
 from deltalite.exceptions import InvalidArgumentError, InvalidTableError, UnsupportedFeatureError
 from deltalite.features.deletion_vectors import RowPositions
 from deltalite.features.deletion_vectors.file import inline
@@ -370,3 +370,30 @@ def test_deltalake_reads_the_rows(tmp_path: Path):
     found = pa.table(deltalake.DeltaTable(tmp_path).to_pyarrow_dataset().to_table())
     assert found.column_names == ["a"] and sorted(found.column("a").to_pylist()) == [1, 3, 20]
     assert ids(store) == {1: (0, 1), 3: (2, 1), 20: (1, 2)}
+
+
+# -- writing: operations ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vectors", ["true", "false"])
+def test_ids_survive_delete_update_and_merge(tmp_path: Path, vectors: str):
+    """A row keeps its id while its key lives; its version is that of the commit that last changed it."""
+    write_deltalake(tmp_path, numbers(*range(40)), configuration={**TRACKED, "delta.enableDeletionVectors": vectors})
+    store, table = open_store(str(tmp_path)), DeltaTable(tmp_path)
+    model = ids(store)
+    assert model == {a: (a, 0) for a in range(40)}
+    table.delete("a % 4 = 0")
+    model = {a: found for a, found in model.items() if a % 4}
+    assert ids(store) == model
+    table.update(updates={"a": "a + 1000"}, predicate="a % 4 = 1")
+    model = {a + 1000 if a % 4 == 1 else a: (i, 2 if a % 4 == 1 else v) for a, (i, v) in model.items()}
+    assert ids(store) == model
+    source = pa.table({"a": pa.array([2, 3, 5000, 5001], pa.int64())})
+    merger = table.merge(source, "target.a = source.a", "source", "target")
+    merger.when_matched_update({"a": "source.a + 2000"}).when_not_matched_insert({"a": "source.a"}).execute()
+    model = {a + 2000 if a in (2, 3) else a: (i, 3 if a in (2, 3) else v) for a, (i, v) in model.items()}
+    found = ids(store)
+    new = {a: found.pop(a) for a in (5000, 5001)}
+    assert found == model
+    assert {v for _, v in new.values()} == {3} and not {i for i, _ in new.values()} & {i for i, _ in model.values()}
+    assert high_water_mark(read_snapshot(store)) >= max(i for i, _ in new.values())
