@@ -103,6 +103,90 @@ def test_changes_of_a_table_without_a_feed_replay_it(tmp_path: Path, seed: int) 
         assert net == Counter({r: now[r] - expected[r] for r in {*now, *expected} if now[r] != expected[r]})
 
 
+# -- our own writers -------------------------------------------------------------------------------------------------
+
+DELETES = ["id < 5", "p = 'a'", "v is null", "id % 3 = 0", "p = 'b' and id > 10", "id in (1, 2, 3)", None]
+
+
+def our_step(table: deltalite.DeltaTable, rng: random.Random) -> None:
+    kind = rng.choice(["append", "delete", "delete", "update", "update", "merge", "merge", "overwrite", "transaction"])
+    if kind == "append":
+        fresh = some(rng, 3)
+        table.append(fresh.set_column(0, "id", pa.array([rng.randrange(10**9) for _ in range(3)], pa.int64())))
+    elif kind == "delete":
+        table.delete(rng.choice(DELETES[: None if rng.random() < 0.1 else -1]))
+    elif kind == "update":
+        table.update(
+            predicate=rng.choice(["id > 20", "p = 'b'", "id = 7"]),
+            updates=rng.choice([{"v": "'z'"}, {"p": "'c'"}, {"v": "v"}]),
+        )
+    elif kind == "merge":
+        merge = table.merge(some(rng, 8), "t.id = s.id", source_alias="s", target_alias="t")
+        merge = merge.when_matched_update_all("s.v is not null")
+        if rng.random() < 0.7:
+            merge = merge.when_matched_delete()
+        if rng.random() < 0.7:
+            merge = merge.when_not_matched_insert_all()
+        if rng.random() < 0.3:
+            merge = merge.when_not_matched_by_source_delete("t.id % 5 = 0")
+        merge.execute()
+    elif kind == "overwrite":
+        part = some(rng, 4)
+        table.overwrite(part.set_column(1, "p", pa.array(["a"] * 4)), predicate="p = 'a'")
+    else:
+        with table.transaction() as t:
+            t.update(predicate="id > 25", updates={"v": "'t'"})
+            t.append(pa.table({"id": [rng.randrange(10**9)], "p": ["a"], "v": ["new"]}))
+            t.delete("id < 3")
+
+
+@pytest.mark.bug("T-67")
+@pytest.mark.parametrize("feed", [True, False])
+@pytest.mark.parametrize("vectors", [True, False])
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_the_feed_of_a_table_that_we_wrote(tmp_path: Path, seed: int, tracked: bool, vectors: bool, feed: bool) -> None:
+    rng, path = random.Random(f"{seed} {tracked} {vectors} {feed}"), str(tmp_path / "t")
+    properties = {
+        "delta.enableChangeDataFeed": str(feed).lower(),
+        "delta.enableDeletionVectors": str(vectors).lower(),
+        "delta.enableRowTracking": str(tracked).lower(),
+    }
+    deltalite.write_deltalake(path, unique_start(rng), partition_by=rng.choice([None, ["p"]]), configuration=properties)
+    table = deltalite.DeltaTable(path)
+    for _ in range(9):
+        our_step(table, rng)
+    told_of = [table.changes(0)] + ([table.load_cdf()] if feed else [])
+    if tracked or feed:
+        assert told_of[0].schema.metadata[b"deltalite.exact"] == b"true"
+    for changes in told_of:
+        found = changes.read_all()
+        for version in range(table.version() + 1):
+            assert replayed(found, version) == rows(deltalite.DeltaTable(path, version).to_pyarrow_table()), version
+    if feed and not vectors and not tracked:
+        names = ["id", "p", "v", "_change_type", "_commit_version"]
+        theirs = pa.table(deltalake.DeltaTable(path).load_cdf().read_all())
+        assert told(table.load_cdf(), *names) == told(theirs, *names)
+
+
+def test_row_ids_tell_what_the_feed_tells(tmp_path: Path) -> None:
+    """The same operations on a table with a feed, and on one with row ids alone."""
+    found = []
+    for name, properties in (("feed", ON), ("ids", {"delta.enableRowTracking": "true"})):
+        rng = random.Random(5)
+        path = str(tmp_path / name)
+        deltalite.write_deltalake(path, unique_start(rng), configuration=properties)
+        table = deltalite.DeltaTable(path)
+        table.update(predicate="id > 20", updates={"v": "'u'"})
+        table.delete("id % 4 = 0")
+        source = pa.table({"id": [1, 2, 3, 100], "p": ["m"] * 4, "v": ["m"] * 4})
+        merge = table.merge(source, "t.id = s.id", source_alias="s", target_alias="t")
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+        found.append(told(table.changes(0), "id", "p", "v", "_change_type", "_commit_version"))
+    assert found[0] == found[1]
+    assert any("'update_postimage'" in row for row in found[1])
+
+
 # -- fingerprints ----------------------------------------------------------------------------------------------------
 
 VALUES = {
