@@ -95,8 +95,8 @@ class _Work:
         self._files = files
         self._rewrites = any(f.way == "rewrite" for f in files)
         self._new = FileWriter(store, changes.spec)
-        hidden = features.carried(changes.config, "copied")
-        self._feed = FileWriter(store, feed_spec(changes.spec, hidden)) if self._tells_changes else None
+        self._hidden = features.carried(changes.config, "copied")
+        self._feed = FileWriter(store, feed_spec(changes.spec, self._hidden)) if self._tells_changes else None
         self._vector_paths: list[str] = []
 
     @cached_property
@@ -137,19 +137,20 @@ class _Work:
 
     def _read(self, plans: _Plans, change: FileChange) -> Iterator[tuple[FileChange, pa.RecordBatch]]:
         """The rows that are needed of a file, with their positions."""
+        whole, changed = plans.of_file(change)
         if change.way == "rewrite":
-            for batch in self._engine.read(plans.whole, change.task):
+            for batch in self._engine.read(whole, change.task):
                 yield change, batch
             return
         wanted = self._wanted(plans, change)
         if wanted is None or len(wanted):
             only = None if wanted is None else RowPositions.of(wanted)
-            if plans.changed.output.names == [ROW_INDEX] and wanted is not None:
+            if changed.output.names == [ROW_INDEX] and wanted is not None:
                 for start in range(0, len(wanted), ROWS_AT_ONCE):
                     part = _int64(wanted[start : start + ROWS_AT_ONCE])
                     yield change, pa.RecordBatch.from_arrays([part], names=[ROW_INDEX])
                 return
-            for batch in self._engine.read(plans.changed, change.task, only):
+            for batch in self._engine.read(changed, change.task, only):
                 yield change, batch
 
     def _wanted(self, plans: _Plans, change: FileChange) -> np.ndarray | None:
@@ -175,7 +176,7 @@ class _Work:
             hit = np.zeros(len(at), bool)
             hit[inside] = e.positions[place[inside]] == at[inside]
             if not hit.all():
-                self._new.add(_filtered(batch, ~hit).select(plans.kept), copied=True)
+                self._new.add(_filtered(batch, ~hit).drop_columns([ROW_INDEX]), copied=True)
             if not hit.any():
                 return
             batch, place = _filtered(batch, hit), place[hit]
@@ -236,7 +237,7 @@ class _Work:
 
     def _tell(self, rows: pa.RecordBatch, change_type: str) -> None:
         assert self._feed is not None
-        rows = rows.select([name for name in rows.schema.names if name in self._changes.spec.schema.names])
+        rows = rows.select([name for name in rows.schema.names if name not in self._hidden])
         told = pa.repeat(scalar(change_type, pa.string()), rows.num_rows)
         self._feed.add(rows.append_column(CHANGE_TYPE, told), copied=True)
 
@@ -263,25 +264,38 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Plans:
-    """How files are read: for their changed rows, and whole.
+    """How files are read, for all their rows or those that change.
 
-    :param kept: the columns of a row that is copied.
+    :param carrying: with the columns that follow a row from file to file.
+    :param staged: with what the file itself holds of them, for files that a transaction has only just written: the log
+        gives these no ids yet.
     """
 
-    changed: ScanPlan
-    whole: ScanPlan
-    kept: list[str]
+    carrying: tuple[ScanPlan, ScanPlan]
+    staged: tuple[ScanPlan, ScanPlan]
 
     @classmethod
     def of(cls, changes: RowChanges, tells_changes: bool) -> _Plans:
         config, table = changes.config, changes.config.schema.names
-        needed = _columns((v for c in changes.clauses if c.action == "update" for v in c.values.values()), TARGET)
+        updates = [c for c in changes.clauses if c.action == "update"]
+        needed = _columns((v for c in updates for v in c.values.values()), TARGET)
         columns = table if tells_changes else [name for name in table if name in needed]
-        updated = features.carried(config, "updated") if any(c.action == "update" for c in changes.clauses) else ()
         copied = features.carried(config, "copied")
-        changed = planning.reading(changes.plan, config, columns, (*updated, ROW_INDEX)).shared()
-        whole = planning.reading(changes.plan, config, table, (*copied, ROW_INDEX)).shared()
-        return cls(changed, whole, [*table, *copied])
+        updated = features.carried(config, "updated") if updates else ()
+
+        def plan(names: Sequence[str], virtual: Sequence[str]) -> ScanPlan:
+            return planning.reading(changes.plan, config, names, (*virtual, ROW_INDEX)).shared()
+
+        carrying = plan(table, copied), plan(columns, updated)
+        return cls(carrying, (_only_stored(carrying[0]), _only_stored(carrying[1])))
+
+    def of_file(self, change: FileChange) -> tuple[ScanPlan, ScanPlan]:
+        return self.carrying if change.add.base_row_id is not None else self.staged
+
+
+def _only_stored(plan: ScanPlan) -> ScanPlan:
+    kept = {n: replace(c, constant=None, add_position=False) if c.stored_as else c for n, c in plan.virtual.items()}
+    return replace(plan, virtual=kept)
 
 
 def feed_spec(spec: WriteSpec, hidden: Sequence[str] = ()) -> WriteSpec:
