@@ -645,7 +645,7 @@ class DeltaTable:
 
         committing = options.Committing.of(commit_properties, post_commithook_properties, txn)
         return transactions.TableTransaction(
-            lambda: transactions.Staging(self._store, self._snapshot), handle, self._moved, committing
+            lambda: transactions.Staging(self._store, self._snapshot, self._external), handle, self._moved, committing
         )
 
     @property

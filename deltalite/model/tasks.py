@@ -35,7 +35,8 @@ class VirtualColumn:
     """A column that no schema has.
 
     Its values come from the data file's own column ``stored_as`` where that holds one, else from the attribute
-    ``constant`` of the :class:`FileTask`, plus the row's position in the file if ``add_position``.
+    ``constant`` of the :class:`FileTask`, plus the row's position in the file if ``add_position``; with neither, from
+    the file alone.
     """
 
     type: DataType

@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite import features
 from deltalite.engine.arrow import ArrowEngine
 from deltalite.exceptions import InvalidArgumentError
-from deltalite.features.change_data_feed import records_changes
+from deltalite.features.change_data_feed import CHANGE_TYPE, plan_changes, records_changes
 from deltalite.model.actions import Action, AddCDCFile, AddFile, Metadata, Protocol, RemoveFile, SetTransaction
 from deltalite.model.change import Change
 from deltalite.model.codec import encode_commit
@@ -30,9 +31,14 @@ from deltalite.model.pending import PendingCommit, ReadSet
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
 from deltalite.operations import execute
+from deltalite.operations.changed_rows import Reader, View
 from deltalite.operations.execute import Outcome
 from deltalite.operations.options import Committing
-from deltalite.storage.base import Store
+from deltalite.operations.row_changes import feed_spec
+from deltalite.scan.paths import PathResolver
+from deltalite.storage import Store, open_store
+from deltalite.write.files import write_files
+from deltalite.write.spec import spec_of
 
 logger = logging.getLogger("deltalite.operations")
 
@@ -40,6 +46,7 @@ logger = logging.getLogger("deltalite.operations")
 @dataclass(frozen=True)
 class _Step:
     pending: PendingCommit
+    commit: Commit
     before: Snapshot
     after: Snapshot
 
@@ -48,10 +55,12 @@ class Staging:
     """The steps of a transaction and the snapshot that they lead to.
 
     :param base: what the transaction reads; other writers' later commits are conflicts or not, at the end.
+    :param external: prefixes outside the table that files may lie under.
     """
 
-    def __init__(self, store: Store, base: Snapshot) -> None:
+    def __init__(self, store: Store, base: Snapshot, external: Sequence[str] = ()) -> None:
         self._store = store
+        self._resolve = PathResolver(store, tuple(external), open_store)
         self._base = base
         self._steps: list[_Step] = []
         self._txn_id = str(uuid.uuid4())
@@ -89,7 +98,7 @@ class Staging:
         actions = sorted((*pending.transactions, *pending.actions), key=lambda a: order.get(type(a), 2))
         staged = Commit(self.snapshot.version + 1, encode_commit(actions), time.time_ns() // 1_000_000)
         after = self.snapshot.advance(staged, features.partition_keys)
-        self._steps.append(_Step(pending, self.snapshot, after))
+        self._steps.append(_Step(pending, staged, self.snapshot, after))
         self.snapshot = after
 
     # -- the end -----------------------------------------------------------------------------------------------------
@@ -197,7 +206,18 @@ class Staging:
         return found, written
 
     def _told(self, step: _Step) -> list[AddCDCFile]:
-        raise NotImplementedError
+        """Change files for a step whose adds, removes and vectors say what it changed."""
+        config = self.snapshot.config
+        view = View.of(config, [*config.schema.names, CHANGE_TYPE])
+        before, after = (features.partition_keys(s.config) for s in (step.before, step.after))
+        parts = [
+            view.part(files, before if files.removed else after, {CHANGE_TYPE: files.change_type})
+            for files in plan_changes(step.commit, after, before, step.before.files.table)
+        ]
+        rows = Reader(self._store, self._resolve, pa.cpu_count()).batches(parts)
+        spec = feed_spec(spec_of(config, txn_id=self._txn_id))
+        stream = pa.RecordBatchReader.from_batches(view.schema, rows)
+        return [AddCDCFile(f.path, f.partition_values, f.size) for f in write_files(self._store, spec, stream)]
 
 
 def _difference(before: FileSet, after: FileSet) -> tuple[list[AddFile], list[AddFile]]:

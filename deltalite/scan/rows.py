@@ -196,6 +196,8 @@ class FileRows:
     def _virtual(self, name: str, column: VirtualColumn, stored: Any, rows: _Rows) -> pa.Array:
         if stored is not None and not stored.null_count:
             return stored
+        if column.constant is None and not column.add_position:
+            return pa.nulls(rows.count, type_to_arrow(column.type)) if stored is None else stored
         base = getattr(self._task, column.constant) if column.constant else 0
         if base is None:
             raise InvalidTableError(
