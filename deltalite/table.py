@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         inspect,
         merge,
         merger,
+        optimizer,
         options,
         reading,
         transactions,
@@ -64,6 +65,7 @@ else:
     inspect = LazyModule("deltalite.operations.inspect")
     merge = LazyModule("deltalite.operations.merge")
     merger = LazyModule("deltalite.operations.merger")
+    optimizer = LazyModule("deltalite.operations.optimizer")
     options = LazyModule("deltalite.operations.options")
     reading = LazyModule("deltalite.operations.reading")
     transactions = LazyModule("deltalite.operations.transactions")
@@ -682,6 +684,16 @@ class DeltaTable:
     def alter(self) -> alter.TableAlterer:
         """Changes of the table itself: properties, name, description."""
         return alter.TableAlterer(self._store, lambda: self._snapshot, self._moved, self._perform)
+
+    @property
+    def optimize(self) -> optimizer.TableOptimizer:
+        """The layout of the files: ``purge()`` rewrites those with deletion vectors."""
+
+        def run(plan: Callable[[Snapshot, str], Any], committing: options.Committing) -> CommitResult:
+            engine = changing.engine_of(self._store, self._external)
+            return self._moved(self._perform(self._store, self._snapshot, plan, committing, engine=engine))
+
+        return optimizer.TableOptimizer(run)
 
     # -- care of the log -----------------------------------------------------------------------------------------
 

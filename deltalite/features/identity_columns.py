@@ -67,6 +67,11 @@ class Identity:
         return mark is None or (number > mark if self.step > 0 else number < mark)
 
 
+def without_identity(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a column that came with rows: its numbers are values there, not a rule for more of them."""
+    return {key: value for key, value in metadata.items() if not key.startswith("delta.identity.")}
+
+
 def _is_long(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and -(1 << 63) <= value < 1 << 63
 

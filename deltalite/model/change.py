@@ -122,6 +122,23 @@ class RowChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Files written again with the rows that they still have; no row changes.
+
+    :param config: the configuration under which the rows are read.
+    :param plan: the files.
+    """
+
+    config: TableConfig
+    plan: ScanPlan
+    spec: WriteSpec
+    operation: str
+    parameters: Mapping[str, Any]
+    reads: ReadSet = field(default_factory=ReadSet)
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LogOnly:
     """Actions that no new file backs: metadata, protocol, domains."""
 
@@ -131,4 +148,4 @@ class LogOnly:
     reads: ReadSet = field(default_factory=ReadSet)
 
 
-Change = Append | RowChanges | LogOnly
+Change = Append | RowChanges | Rewrite | LogOnly

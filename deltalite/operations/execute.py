@@ -14,7 +14,7 @@ from deltalite._lazy import LazyModule
 from deltalite.exceptions import CommitOutcomeUnknown, ConcurrentTransactionError
 from deltalite.log import read
 from deltalite.model.actions import Action, AddFile, Metadata, Protocol
-from deltalite.model.change import Append, Change, RowChanges
+from deltalite.model.change import Append, Change, Rewrite, RowChanges
 from deltalite.model.config import TableConfig
 from deltalite.model.files import add_files, remove_of
 from deltalite.model.paths import relative_path
@@ -30,13 +30,20 @@ from deltalite.write.files import write_rows
 
 if TYPE_CHECKING:
     from deltalite.engine.arrow import ArrowEngine
-    from deltalite.operations import file_changes, row_changes, row_metrics
+    from deltalite.operations import file_changes, rewriting, row_changes, row_metrics
 else:  # appending does not need them
-    file_changes, row_changes, row_metrics = (
-        LazyModule(f"deltalite.operations.{name}") for name in ("file_changes", "row_changes", "row_metrics")
+    file_changes, rewriting, row_changes, row_metrics = (
+        LazyModule(f"deltalite.operations.{name}")
+        for name in ("file_changes", "rewriting", "row_changes", "row_metrics")
     )
 
 logger = logging.getLogger("deltalite.operations")
+
+NOTHING_TO_DO: Mapping[type, str] = {
+    RowChanges: "no row of the table is affected",
+    Rewrite: "no file of the table needs it",
+}
+"""Why a change without actions is not committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +76,8 @@ def perform(
     txn_id = str(uuid.uuid4())
     change = plan(base, txn_id)
     pending = execute(store, base, change, txn_id, committing, engine)
-    if base is not None and isinstance(change, RowChanges) and not pending.actions and not pending.transactions:
-        return _skipped(base, pending.operation, "no row of the table is affected", start, pending.metrics)
+    if base is not None and not pending.actions and not pending.transactions and type(change) in NOTHING_TO_DO:
+        return _skipped(base, pending.operation, NOTHING_TO_DO[type(change)], start, pending.metrics)
     return finish(store, pending, committing, start)
 
 
@@ -150,6 +157,10 @@ def execute(
         done = _change_rows(store, base, change, engine, now_ms)
         actions = (*with_numbers(base, actions, done.numbers), *done.actions) if done.actions else ()
         metrics, written = done.metrics, done.paths
+    elif isinstance(change, Rewrite):
+        assert base is not None and engine is not None
+        done = rewriting.rewrite_files(store, engine, base, change, now_ms)
+        actions, metrics, written = (*actions, *done.actions), done.metrics, done.paths
     return PendingCommit(
         base=base,
         operation=change.operation,

@@ -53,7 +53,7 @@ def decide(engine: ArrowEngine, base: Snapshot, changes: RowChanges, edits: Edit
     """The way each file with edits goes. Nothing is written."""
     numbers = [e.file for e in edits.files]
     chosen = changes.plan.files.take(array(numbers, pa.int64()))
-    adds = {add.path: add for add in _adds(base, chosen.column("path"))}
+    adds = {add.path: add for add in adds_of(base, chosen.column("path"))}
     remover = features.remove_rows(changes.config)
     shared = replace(changes.plan, files=chosen)
     found = []
@@ -71,7 +71,8 @@ def decide(engine: ArrowEngine, base: Snapshot, changes: RowChanges, edits: Edit
     return found
 
 
-def _adds(base: Snapshot, paths: pa.ChunkedArray) -> list[AddFile]:
+def adds_of(base: Snapshot, paths: pa.ChunkedArray) -> list[AddFile]:
+    """The live files of some paths."""
     live = base.files.table(["path"]).column("path")
     return base.files.add_files(pc.is_in(live, value_set=paths.combine_chunks().cast(live.type)))
 

@@ -178,7 +178,7 @@ class _Binder:
         self.match = split_match(self._on)
         self.config, self.actions = self._evolved(base)
         self.steps = features.write_steps(self.config)
-        self._generated = {a.column for step in self.steps for a in step.assignments}
+        self._generated = {rule.column for step in self.steps for rule in (*step.sequences, *step.assignments)}
         self.clauses = [self._clause(c) for c in request.clauses]
 
     def _expr(self, given: Any) -> Any:

@@ -87,7 +87,7 @@ class Staging:
         if pending.actions or pending.transactions:
             self._stage(pending)
         else:
-            skipped = "no row of the table is affected"
+            skipped = execute.NOTHING_TO_DO.get(type(change), "nothing changes")
         result = CommitResult(
             self._base.version, pending.operation, pending.metrics, time.perf_counter() - start, None, skipped
         )

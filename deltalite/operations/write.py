@@ -16,6 +16,7 @@ from deltalite.expr.bind import bind_predicate
 from deltalite.expr.convert import to_expr
 from deltalite.expr.sql import to_sql
 from deltalite.features.base import RowCheck, WriteStep
+from deltalite.features.identity_columns import without_identity
 from deltalite.interop.input import to_reader
 from deltalite.model.actions import Action
 from deltalite.model.arrow import mask_array
@@ -184,7 +185,7 @@ def _configuration(
 ) -> tuple[TableConfig, tuple[Action, ...]]:
     """The table's configuration for this write, and the actions that make it so."""
     if base is None:
-        schema = Schema.from_arrow(reader.schema)
+        schema = _of_data(reader.schema)
         created = CreateRequest(
             schema, request.partition_by or (), request.table_id, request.now_ms, request.name, request.description,
             request.configuration,
@@ -195,7 +196,7 @@ def _configuration(
     old = base.config
     metadata = old.metadata
     if request.schema_mode == "overwrite":
-        schema = Schema.from_arrow(reader.schema)
+        schema = _of_data(reader.schema)
         columns = old.partition_columns if request.partition_by is None else request.partition_by
         created = CreateRequest(schema, columns, metadata.id, request.now_ms, configuration=metadata.configuration,
                                 check_property_names=False)  # fmt: skip
@@ -212,6 +213,11 @@ def _configuration(
         return old, ()
     protocol, metadata, config = features.configure(old, metadata, base.version + 1)
     return config, (metadata,) if protocol == old.protocol else (protocol, metadata)
+
+
+def _of_data(schema: pa.Schema) -> Schema:
+    """The schema of rows; numbers that another table gave them are values here, not a rule."""
+    return Schema([f.with_(metadata=without_identity(f.metadata)) for f in Schema.from_arrow(schema).fields])
 
 
 def _same_partitioning(request: WriteRequest, old: TableConfig) -> None:
