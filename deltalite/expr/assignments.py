@@ -66,8 +66,7 @@ def assignments(
     keys = _Keys(schema, scope)
     found: dict[Path, BoundExpr] = {}
     for key, value in _pairs(updates):
-        path, field = keys.field(key)
-        keys.refuse_twice(path, found)
+        path, field = keys.take(key)
         bound = (
             default_of(path, field, now)
             if isinstance(value, Default)
@@ -90,19 +89,18 @@ def insertions(
     :param scope: names the table's columns in the keys; the values see the source only.
     :raises ExpressionError: as :func:`assignments`; also for a field of a struct.
     """
-    keys = _Keys(schema, scope)
+    keys, sources = _Keys(schema, scope), scope.only("source")
     found: dict[Path, BoundExpr | None] = {}
     for key, value in _pairs(values):
-        path, field = keys.field(key)
+        path, field = keys.take(key)
         if len(path) > 1:
             raise ExpressionError(
                 f"{keys.shown(path)} is a field of a struct, and an INSERT gives values to whole columns",
                 hint=f"insert named_struct(...) into {quote_name(path[0])}", column=".".join(path),
             )  # fmt: skip
-        keys.refuse_twice(path, found)
         found[path] = None
         if not isinstance(value, Default):
-            bound = scope.only("source").bind(value, time_zone=time_zone, now=now)
+            bound = sources.bind(value, time_zone=time_zone, now=now)
             found[path] = _storable(bound, path, field)
     return {path[0]: bound for path, bound in found.items() if bound is not None}
 
@@ -116,6 +114,7 @@ class _Keys:
 
     def __init__(self, schema: StructType, scope: Scope) -> None:
         self.scope = scope.of_keys(schema)
+        self._taken: dict[Path, Path] = {}  # what is assigned, and all that it lies inside of
 
     def field(self, key: str | Path) -> tuple[Path, Field]:
         """The path in the schema's spelling, and the field there."""
@@ -165,16 +164,21 @@ class _Keys:
             )  # fmt: skip
         return found
 
-    def refuse_twice(self, path: Path, found: Iterable[Path]) -> None:
-        for other in found:
-            if other == path:
-                raise ExpressionError(f"{self.shown(path)} is assigned twice", column=".".join(path))
-            if path[: len(other)] == other or other[: len(path)] == path:
-                outer, inner = sorted((path, other), key=len)
-                raise ExpressionError(
-                    f"both {self.shown(outer)} and its field {self.shown(inner)} are assigned",
-                    hint="assign either the whole or its fields", column=".".join(outer),
-                )  # fmt: skip
+    def take(self, key: str | Path) -> tuple[Path, Field]:
+        """:meth:`field`, unless it, a part of it or what it is a part of was taken before."""
+        path, field = self.field(key)
+        inside = [path[:n] for n in range(1, len(path) + 1)]
+        other = self._taken.get(path) or next((p for p in inside if self._taken.get(p) == p), None)
+        if other == path:
+            raise ExpressionError(f"{self.shown(path)} is assigned twice", column=".".join(path))
+        if other is not None:
+            outer, inner = sorted((path, other), key=len)
+            raise ExpressionError(
+                f"both {self.shown(outer)} and its field {self.shown(inner)} are assigned",
+                hint="assign either the whole or its fields", column=".".join(outer),
+            )  # fmt: skip
+        self._taken.update(dict.fromkeys(inside, path))
+        return path, field
 
     @staticmethod
     def shown(path: Path) -> str:

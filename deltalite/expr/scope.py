@@ -82,6 +82,8 @@ class Scope:
     An alias names its side where a column of that side follows it (``t.id``). Besides, ``target`` and ``t`` are the
     table and ``source`` and ``s`` the source, unless an alias or a column of that name leads somewhere. A name without
     an alias is a column of the one side that has it.
+
+    :param hidden: sides (by prefix) whose columns are refused, and why.
     """
 
     def __init__(self, sides: tuple[Side, ...], hidden: Mapping[str, str] | None = None) -> None:
@@ -115,11 +117,7 @@ class Scope:
         """The scope of a clause that sees one side: ``source`` for rows not matched, ``target`` for rows not matched by
         source. Columns of the other side are refused, saying why."""
         other = SOURCE if side == "target" else TARGET
-        return self.without(other, _HIDDEN[other])
-
-    def without(self, prefix: str, why: str) -> Scope:
-        """The scope in which a column of a side is an error with this reason."""
-        return Scope(self.sides, {prefix: why})
+        return Scope(self.sides, {other: _HIDDEN[other]})
 
     def of_keys(self, schema: StructType) -> Scope:
         """The scope of what is assigned to: the columns that the table has after the operation."""

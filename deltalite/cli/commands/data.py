@@ -84,8 +84,11 @@ def query(settings: Settings, sql: str | None, path: str | None, tables: tuple[t
     handles = {name: settings.open(place) for name, place in tables}
     for name in _short_names(statement, settings.config.tables.keys() - handles.keys()):
         handles[name] = settings.open(name)
+    from deltalite.query import changes_rows
     from deltalite.query import sql as run
 
+    if changes_rows(statement):
+        raise click.UsageError("query only reads; in Python, deltalite.sql() runs statements that change rows too")
     shown = write_rows(settings, run(statement, tables=handles, storage_options=settings.storage_options()))
     if settings.format == "table":
         settings.note(text.plural(shown, "row"))
