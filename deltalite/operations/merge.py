@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow as pa
+
 from deltalite import features
 from deltalite.engine.arrow import ArrowEngine
 from deltalite.engine.spill import Source
@@ -26,6 +28,7 @@ from deltalite.operations.create import check_schema
 from deltalite.operations.delete import reads_of, row_spec
 from deltalite.operations.update import lenient, new_row, old_value
 from deltalite.scan import plan as planning
+from deltalite.write.conform import conform
 from deltalite.write.options import WriterProperties
 from deltalite.write.schema import merge_schema
 
@@ -79,8 +82,9 @@ def plan(request: MergeRequest, base: Snapshot, txn_id: str, engine: ArrowEngine
     """
     _check_clauses(request.clauses)
     reader = to_reader(request.source)
-    binder = _Binder(request, base, Schema.from_arrow(reader.schema))
-    source = engine.source(reader)
+    schema = Schema.from_arrow(reader.schema)
+    binder = _Binder(request, base, schema)
+    source = engine.source(_canonical(reader, schema))
     try:
         return _planned(request, base, txn_id, binder, source)
     except BaseException:
@@ -109,6 +113,12 @@ def _planned(request: MergeRequest, base: Snapshot, txn_id: str, binder: _Binder
         reads=reads,
         actions=binder.actions,
     )
+
+
+def _canonical(reader: pa.RecordBatchReader, schema: Schema) -> pa.RecordBatchReader:
+    """The rows in the types that a table would give them, whatever views, dictionaries or units they came in."""
+    plan = conform(reader.schema, schema)
+    return pa.RecordBatchReader.from_batches(plan.schema, map(plan.apply, reader))
 
 
 def _check_clauses(clauses: Sequence[ClauseRequest]) -> None:
