@@ -28,10 +28,17 @@ class Labels(NamedTuple):
 
 def by_rows(left: Fingerprints, right: Fingerprints) -> Labels:
     """Rows as a multiset: of a row that is there twice on one side and once on the other, one stands alone."""
-    a, b = _codes(left, right)
-    groups = int(max(a.max(initial=-1), b.max(initial=-1))) + 1
-    here, there = np.bincount(a, minlength=groups), np.bincount(b, minlength=groups)
-    return Labels((_rank(a) >= there[a]).astype(np.int8), (_rank(b) >= here[b]).astype(np.int8))
+    order, first = _grouped(np.concatenate([left, right], axis=1))
+    on_right = order >= left.shape[1]
+    group = np.cumsum(first) - 1
+    starts = np.flatnonzero(first)
+    alone = np.zeros(len(order), np.int8)
+    for side in (on_right, ~on_right):
+        earlier = np.cumsum(side) - side
+        rank = earlier - earlier[starts][group]
+        others = np.bincount(group[~side], minlength=len(starts))
+        alone[order[side & (rank >= others[group])]] = ALONE
+    return Labels(alone[: left.shape[1]], alone[left.shape[1] :])
 
 
 def by_key(left_keys: Fingerprints, left: Fingerprints, right_keys: Fingerprints, right: Fingerprints) -> Labels:
@@ -41,18 +48,21 @@ def by_key(left_keys: Fingerprints, left: Fingerprints, right_keys: Fingerprints
     """
     labels = by_rows(left, right)
     a, b = np.flatnonzero(labels.left), np.flatnonzero(labels.right)
-    keys_a, keys_b = _codes(left_keys[:, a], right_keys[:, b])
-    for keys in (keys_a, keys_b):
-        repeated = len(keys) - len(np.unique(keys))
-        if repeated:
-            raise InvalidArgumentError(
-                f"the columns given as keys do not tell rows apart: {repeated} of the rows that differ repeat a key",
-                hint="add columns to on=, or leave it out to compare whole rows",
-                count=repeated,
-            )
-    _, at_a, at_b = np.intersect1d(keys_a, keys_b, assume_unique=True, return_indices=True)
-    labels.left[a[at_a]] = CHANGED
-    labels.right[b[at_b]] = CHANGED
+    order, first = _grouped(np.concatenate([left_keys[:, a], right_keys[:, b]], axis=1))
+    codes = np.empty(len(order), np.int64)
+    codes[order] = np.cumsum(first) - 1
+    here, there = codes[: len(a)], codes[len(a) :]
+    counts = [np.bincount(side, minlength=int(first.sum())) for side in (here, there)]
+    repeated = sum(int((count[count > 1] - 1).sum()) for count in counts)
+    if repeated:
+        raise InvalidArgumentError(
+            f"the columns given as keys do not tell rows apart: {repeated} of the rows that differ repeat a key",
+            hint="add columns to on=, or leave it out to compare whole rows",
+            count=repeated,
+        )
+    paired = (counts[0] > 0) & (counts[1] > 0)
+    labels.left[a[paired[here]]] = CHANGED
+    labels.right[b[paired[there]]] = CHANGED
     return labels
 
 
@@ -63,36 +73,31 @@ def by_row_id(
 
     :raises InvalidTableError: when an id occurs twice on one side.
     """
-    for ids in (left_ids, right_ids):
-        if len(np.unique(ids)) < len(ids):
+    order = np.argsort(left_ids)
+    ranked = left_ids[order]
+    for ids in (ranked, np.sort(right_ids)):
+        if (ids[1:] == ids[:-1]).any():
             raise InvalidTableError("row ids occur twice among the rows of one version, so they tell nothing")
     labels = Labels(np.full(len(left_ids), ALONE, np.int8), np.full(len(right_ids), ALONE, np.int8))
-    _, a, b = np.intersect1d(left_ids, right_ids, assume_unique=True, return_indices=True)
+    if not len(ranked):
+        return labels
+    at = np.searchsorted(ranked, right_ids).clip(max=len(ranked) - 1)
+    b = np.flatnonzero(ranked[at] == right_ids)
+    a = order[at[b]]
     label = np.where(left_versions[a] == right_versions[b], SAME, CHANGED)
     labels.left[a] = label
     labels.right[b] = label
     return labels
 
 
-def _codes(left: Fingerprints, right: Fingerprints) -> tuple[np.ndarray, np.ndarray]:
-    """Small numbers, the same for equal fingerprints of either side."""
-    both = np.concatenate([left, right], axis=1)
-    order = np.lexsort(both)
-    ranked = both[:, order]
-    starts = np.ones(both.shape[1], bool)
-    starts[1:] = (ranked[:, 1:] != ranked[:, :-1]).any(axis=0)
-    codes = np.empty(both.shape[1], np.int64)
-    codes[order] = np.cumsum(starts) - 1
-    return codes[: left.shape[1]], codes[left.shape[1] :]
-
-
-def _rank(codes: np.ndarray) -> np.ndarray:
-    """How many equal codes stand before each one."""
-    order = np.argsort(codes, kind="stable")
-    ranked = codes[order]
-    at = np.arange(len(codes))
-    first = np.ones(len(codes), bool)
-    first[1:] = ranked[1:] != ranked[:-1]
-    rank = np.empty(len(codes), np.int64)
-    rank[order] = at - np.maximum.accumulate(np.where(first, at, 0))
-    return rank
+def _grouped(rows: Fingerprints) -> tuple[np.ndarray, np.ndarray]:
+    """An order in which equal fingerprints are neighbours, and where in it each group of equal ones begins."""
+    order = np.argsort(rows[0])
+    low, high = rows[0][order], rows[1][order]
+    first = np.ones(len(order), bool)
+    first[1:] = low[1:] != low[:-1]
+    if (~first[1:] & (high[1:] != high[:-1])).any():  # one half is equal by chance
+        order = np.lexsort(rows)
+        ranked = rows[:, order]
+        first[1:] = (ranked[:, 1:] != ranked[:, :-1]).any(axis=0)
+    return order, first

@@ -16,7 +16,9 @@ import pyarrow as pa
 
 from deltalite.model.arrow import to_numpy
 
-_LANES = np.array([[0x9E3779B97F4A7C15], [0xC2B2AE3D27D4EB4F]], np.uint64)
+_SEEDS = np.array([[0x9E3779B97F4A7C15], [0xC2B2AE3D27D4EB4F]], np.uint64)
+_SPREAD = np.array([[0xD6E8FEB86659FD93], [0xA0761D6478BD642F]], np.uint64)
+_OFFSETS = np.array([[0x8EBC6AF09C88C6E3], [0x589965CC75374CC3]], np.uint64)
 _FACTORS = np.array([[0xFF51AFD7ED558CCD], [0x9FB21C651E98DF25]], np.uint64)
 _NULL = np.array([[0x27D4EB2F165667C5], [0x165667B19E3779F9]], np.uint64)
 _SHIFT, _WORD = np.uint64(32), 8
@@ -29,7 +31,7 @@ Fingerprints: TypeAlias = np.ndarray
 
 def fingerprints(batch: pa.RecordBatch | pa.Table) -> Fingerprints:
     """One fingerprint per row, of all columns in order."""
-    seeds = np.repeat(_LANES, batch.num_rows, axis=1)
+    seeds = np.repeat(_SEEDS, batch.num_rows, axis=1)
     for column in batch.columns:
         parts = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
         seeds = _mixed(seeds, joined(_values(part) for part in parts))
@@ -44,7 +46,7 @@ def joined(parts: Iterable[Fingerprints]) -> Fingerprints:
 
 def _mixed(seeds: np.ndarray, words: np.ndarray) -> np.ndarray:
     """Words folded into seeds; for a given seed no two words give the same."""
-    mixed = (seeds ^ (words * _LANES)) * _FACTORS
+    mixed = ((seeds ^ (words * _SPREAD)) + _OFFSETS) * _FACTORS
     mixed ^= mixed >> _SHIFT
     mixed *= _FACTORS[::-1]
     mixed ^= mixed >> _SHIFT
@@ -83,13 +85,13 @@ def _valid_values(values: Any) -> Fingerprints:
         numbers = numbers.astype(np.float64) + 0.0  # -0.0 becomes 0.0
         numbers = np.where(np.isnan(numbers), np.nan, numbers).view(np.int64)
     words = numbers.astype(np.int64).view(np.uint64)
-    return _mixed(_LANES, np.stack([words, words]))
+    return _mixed(_SEEDS, np.stack([words, words]))
 
 
 def _of_decimals(values: Any) -> Fingerprints:
     halves = np.frombuffer(values.buffers()[1] or b"", np.uint64).reshape(-1, 2)
     halves = halves[values.offset : values.offset + len(values)]
-    found = np.repeat(_LANES, len(values), axis=1)
+    found = np.repeat(_SEEDS, len(values), axis=1)
     for half in halves.T:
         found = _mixed(found, np.stack([half, half]))
     return found
@@ -138,7 +140,7 @@ def _folded(words: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Finge
     """
     counts = np.diff(starts)
     sizes = lengths.astype(np.uint64)
-    found = _mixed(np.repeat(_LANES, len(counts), axis=1), np.stack([sizes, sizes]))
+    found = _mixed(np.repeat(_SEEDS, len(counts), axis=1), np.stack([sizes, sizes]))
     for at in np.flatnonzero(counts > _LONG_WORDS):
         found[:, at] = _digest(words[:, starts[at] : starts[at + 1]])
     left = np.flatnonzero((counts > 0) & (counts <= _LONG_WORDS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from decimal import Decimal
@@ -254,6 +255,27 @@ def test_equal_rows_and_only_those_have_equal_fingerprints(
     assert (part == found[:, start:stop]).all()
 
 
+def test_not_even_a_half_of_fingerprints_collides_for_values_in_regular_patterns() -> None:
+    integers, few = range(-50, 50), [None, -1, 0, 1, 2, 255, 2**63 - 1]
+    patterns = [
+        pa.array(range(200_000), pa.int64()),
+        pa.array([n << 45 for n in range(200_000)], pa.int64()),
+        pa.array([bytes(p) for size in range(4) for p in itertools.product(range(0, 256, 9), repeat=size)]),
+        pa.array([list(p) for size in range(5) for p in itertools.product(few, repeat=size)], pa.list_(pa.int64())),
+        pa.array(
+            [
+                {"a": a, "b": b, "c": c}
+                for a in (None, *integers)
+                for b in (None, "", "a", "1")
+                for c in (None, *integers)
+            ]
+        ),
+    ]
+    for array in patterns:
+        for half in fingerprints(pa.RecordBatch.from_arrays([array], ["c"])):
+            assert len(np.unique(half)) == len(array)
+
+
 def test_columns_count_in_their_order() -> None:
     a, b = pa.array([1, 2]), pa.array([2, 1])
     one, other = (fingerprints(pa.RecordBatch.from_arrays(arrays, ["x", "y"])) for arrays in ([a, b], [b, a]))
@@ -268,6 +290,14 @@ KEYED = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), max_size=14)
 
 def prints(values: list) -> np.ndarray:
     return joined([fingerprints(pa.RecordBatch.from_arrays([pa.array(values, pa.int64())], ["x"]))])
+
+
+def test_fingerprints_that_share_a_half_are_told_apart() -> None:
+    left = np.array([[7, 7, 7, 1], [1, 2, 1, 9]], np.uint64)
+    right = np.array([[7, 7, 2], [2, 3, 9]], np.uint64)
+    labels = by_rows(left, right)
+    assert labels.left.tolist() == [ALONE, 0, ALONE, ALONE]
+    assert labels.right.tolist() == [0, ALONE, ALONE]
 
 
 @settings(max_examples=200, deadline=None)
