@@ -12,7 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks.core import SCALES, Scale, Workload
+from benchmarks import ducklake
+from benchmarks.core import SCALES, Contestant, Scale, Workload
 from benchmarks.process import alternate
 from benchmarks.report import Result, Results, environment, from_json, summary, table, targets, to_json
 from benchmarks.workloads import WORKLOADS
@@ -92,7 +93,7 @@ def _wanted(name: str, prefixes: Sequence[str] | None) -> bool:
 
 
 def _measure(workload: Workload, engines: str | None, data: Path, scale: Scale, runs: int) -> dict[str, Result]:
-    contestants = tuple(c for c in workload.contestants if not engines or c.engine in engines.split(","))
+    contestants = tuple(c for c in workload.contestants if _takes_part(c, engines))
     results = {contestant.name: Result() for contestant in contestants}
     for contestant, warm_up, outcome in alternate(workload, contestants, data, scale, runs):
         results[contestant.name].take(outcome, warm_up)
@@ -102,6 +103,13 @@ def _measure(workload: Workload, engines: str | None, data: Path, scale: Scale, 
     for result in told:
         result.differs = result.result != told[0].result
     return results
+
+
+def _takes_part(contestant: Contestant, engines: str | None) -> bool:
+    """Whether an engine was asked for; DuckLake stays away where its extension is not installed."""
+    if contestant.engine == "ducklake" and not ducklake.is_there():
+        return False
+    return not engines or contestant.engine in engines.split(",")
 
 
 def _save(place: Path | None, text: str) -> None:

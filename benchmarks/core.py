@@ -33,14 +33,32 @@ class Scale:
     listed: int  # files in one checkpoint
     processes: int
     process_appends: int
+    updates: int  # rows of lineitem that a MERGE finds
+    inserts: int  # and that it brings
+    events: int  # narrow rows
+    upserts: int  # rows of a large source, nine of ten known
 
 
 SCALES = {
     scale.name: scale
     for scale in (
-        Scale("tiny", 20_000, 10, 12, (10, 20, 40), 20, 2_000, 2, 3),
-        Scale("small", 600_000, 100, 60, (10, 200, 1_000), 500, 100_000, 4, 10),
-        Scale("full", 6_000_000, 100, 200, (10, 1_000, 5_000), 5_000, 1_000_000, 8, 25),
+        Scale("tiny", 20_000, 10, 12, (10, 20, 40), 20, 2_000, 2, 3, 200, 40, 40_000, 4_000),
+        Scale("small", 600_000, 100, 60, (10, 200, 1_000), 500, 100_000, 4, 10, 6_000, 1_200, 2_000_000, 200_000),
+        Scale(
+            "full",
+            6_000_000,
+            100,
+            200,
+            (10, 1_000, 5_000),
+            5_000,
+            1_000_000,
+            8,
+            25,
+            60_000,
+            12_000,
+            20_000_000,
+            2_000_000,
+        ),
     )
 }
 

@@ -9,10 +9,12 @@ import pyarrow.compute as pc
 
 __all__ = ["fingerprint", "of_names"]
 
+_WORD = 1 << 64  # sums of a chunk wrap around
+
 
 def fingerprint(table: pa.Table) -> dict[str, str | int]:
     """The number of rows and, per column, a sum over its values."""
-    sums = {name: str(sum(_sum(chunk) for chunk in table.column(name).chunks)) for name in sorted(table.column_names)}
+    sums = {name: str(sum(map(_sum, table.column(name).chunks)) % _WORD) for name in sorted(table.column_names)}
     return {"rows": table.num_rows, **sums}
 
 
@@ -25,6 +27,10 @@ def _sum(values: pa.Array) -> int:
         values = pc.round(values).cast(pa.int64())
     elif pa.types.is_date(kind):
         values = values.cast(pa.date32()).cast(pa.int32())
+    elif pa.types.is_timestamp(kind):
+        values = values.cast(pa.timestamp("us", kind.tz)).cast(pa.int64())
+    elif pa.types.is_floating(kind):
+        values = pc.round(pc.multiply(values, pa.scalar(1000.0))).cast(pa.int64())
     elif not pa.types.is_integer(kind):
         values = pc.binary_length(values.cast(pa.string()).cast(pa.large_binary()))
     return pc.sum(values.cast(pa.int64())).as_py() or 0

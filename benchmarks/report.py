@@ -16,6 +16,9 @@ from benchmarks.process import Failure, Sample
 __all__ = ["Result", "environment", "from_json", "summary", "table", "targets", "to_json"]
 
 _BASIS, _FLOOR = "deltalake", "pyarrow"
+_PACKAGES = (
+    "deltalite", "deltalake", "pyarrow", "numpy", "polars", "duckdb", "duckdb-extension-ducklake", "pandas",
+)  # fmt: skip
 _ENDS = 10  # laps compared for growth
 Results = Mapping[str, Mapping[str, "Result"]]
 
@@ -177,7 +180,7 @@ def _shown(target: Target, value: float) -> str:
 def environment(scale: str, runs: int) -> dict[str, Any]:
     """What a figure depends on; nothing that names a machine."""
     packages = {}
-    for name in ("deltalite", "deltalake", "pyarrow", "numpy", "polars", "duckdb", "pandas"):
+    for name in _PACKAGES:
         try:
             packages[name] = version(name)
         except PackageNotFoundError:

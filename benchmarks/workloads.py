@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import append, log, scan, start, write
+from benchmarks import append, changes, log, scan, start, write
 from benchmarks.core import Workload
 
 __all__ = ["WORKLOADS"]
 
 WORKLOADS: dict[str, Workload] = {
-    workload.name: workload for module in (start, write, append, log, scan) for workload in module.WORKLOADS
+    workload.name: workload for module in (start, write, append, log, scan, changes) for workload in module.WORKLOADS
 }

@@ -17,21 +17,21 @@ from benchmarks.core import Scale
 from benchmarks.inputs import cached
 from benchmarks.inputs.logs import add, schema_string, write_commit
 
-__all__ = ["SCHEMA", "arrow_file", "chunk_rows", "table"]
+__all__ = ["MONEY", "SCHEMA", "arrow_file", "chunk_rows", "chunks", "metadata", "statistics", "table"]
 
 _SEED = 20261120
 _BATCH_ROWS = 60_000
-_MONEY = pa.decimal128(15, 2)
+MONEY = pa.decimal128(15, 2)
 SCHEMA = pa.schema(
     [
         ("l_orderkey", pa.int64()),
         ("l_partkey", pa.int64()),
         ("l_suppkey", pa.int64()),
         ("l_linenumber", pa.int32()),
-        ("l_quantity", _MONEY),
-        ("l_extendedprice", _MONEY),
-        ("l_discount", _MONEY),
-        ("l_tax", _MONEY),
+        ("l_quantity", MONEY),
+        ("l_extendedprice", MONEY),
+        ("l_discount", MONEY),
+        ("l_tax", MONEY),
         ("l_returnflag", pa.string()),
         ("l_linestatus", pa.string()),
         ("l_shipdate", pa.date32()),
@@ -61,7 +61,7 @@ def arrow_file(cache: Path, scale: Scale) -> Path:
 
     def build(place: Path) -> None:
         with pa.OSFile(str(place), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-            for chunk in _chunks(max(1, scale.rows // _BATCH_ROWS), min(scale.rows, _BATCH_ROWS)):
+            for chunk in chunks(max(1, scale.rows // _BATCH_ROWS), min(scale.rows, _BATCH_ROWS)):
                 writer.write_batch(chunk)
 
     return cached(cache / "lineitem.arrow", build)
@@ -77,18 +77,18 @@ def table(cache: Path, scale: Scale) -> Path:
         (place / "_delta_log").mkdir(parents=True)
         actions = [
             {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}},
-            {"metaData": _metadata()},
+            {"metaData": metadata()},
         ]
-        for number, chunk in enumerate(_chunks(scale.files, chunk_rows(scale))):
+        for number, chunk in enumerate(chunks(scale.files, chunk_rows(scale))):
             name = f"part-{number:05d}-{_SEED:08x}.zstd.parquet"
             pq.write_table(pa.table(chunk), place / name, compression="zstd", store_decimal_as_integer=True)
-            actions.append(add(name, {}, (place / name).stat().st_size, _statistics(chunk)))
+            actions.append(add(name, {}, (place / name).stat().st_size, statistics(chunk)))
         write_commit(place, 0, actions)
 
     return cached(cache / "lineitem-table", build)
 
 
-def _metadata() -> dict[str, Any]:
+def metadata() -> dict[str, Any]:
     kinds = {pa.int64(): "long", pa.int32(): "integer", pa.string(): "string", pa.date32(): "date"}
     return {
         "id": "5f1e6f0e-6c1d-4c39-9d7e-0c5a0d2f7c11",
@@ -100,7 +100,7 @@ def _metadata() -> dict[str, Any]:
     }
 
 
-def _statistics(chunk: pa.RecordBatch) -> str:
+def statistics(chunk: pa.RecordBatch) -> str:
     lowest, highest = {}, {}
     for name, values in zip(chunk.schema.names, chunk.columns, strict=True):
         bounds = pc.min_max(values)
@@ -113,7 +113,7 @@ def _json(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value if isinstance(value, int) else str(value)[:32]
 
 
-def _chunks(count: int, rows: int) -> Iterator[pa.RecordBatch]:
+def chunks(count: int, rows: int) -> Iterator[pa.RecordBatch]:
     text = _text_pool()
     return (_chunk(number, rows, text) for number in range(count))
 
@@ -152,7 +152,7 @@ def _chunk(number: int, rows: int, text: np.ndarray) -> pa.RecordBatch:
 def _money(cents: np.ndarray) -> pa.Array:
     words = np.zeros((len(cents), 2), np.int64)
     words[:, 0] = cents
-    return pa.Array.from_buffers(_MONEY, len(cents), [None, pa.py_buffer(words)])
+    return pa.Array.from_buffers(MONEY, len(cents), [None, pa.py_buffer(words)])
 
 
 def _choice(values: tuple[str, ...], codes: np.ndarray) -> pa.Array:
