@@ -154,6 +154,13 @@ class FileSet:
         table = self.table()
         return add_files(table if mask is None else table.filter(mask))
 
+    def minus(self, other: FileSet) -> list[AddFile]:
+        """The files that another version lacks; a file under another deletion vector is another file."""
+        columns = ["path", "deletionVector"]
+        theirs = file_keys(other.table(columns))
+        lacking = pc.invert(pc.is_in(file_keys(self.table(columns)), value_set=_combined(theirs)))
+        return self.add_files(lacking)
+
     def advance(self, commit: Commit, partition_keys: Sequence[str] | None = None) -> FileSet:
         """The files of the next version; what is loaded already is not read again."""
         keys = self._partition_keys if partition_keys is None else tuple(partition_keys)
@@ -322,3 +329,7 @@ def _live_twice(path: str) -> InvalidTableError:
         hint="a writer forgot to remove the file under its former deletion vector",
         path=path,
     )
+
+
+def _combined(keys: pa.ChunkedArray) -> pa.Array:
+    return keys.chunk(0) if keys.num_chunks == 1 else keys.combine_chunks()

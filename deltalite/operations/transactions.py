@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from deltalite import features
 from deltalite.engine.arrow import ArrowEngine
@@ -25,7 +24,7 @@ from deltalite.model.actions import Action, AddCDCFile, AddFile, Metadata, Proto
 from deltalite.model.change import Change
 from deltalite.model.codec import encode_commit
 from deltalite.model.commit import Commit
-from deltalite.model.files import FileSet, file_keys, remove_of
+from deltalite.model.files import remove_of
 from deltalite.model.paths import relative_path
 from deltalite.model.pending import PendingCommit, ReadSet
 from deltalite.model.result import CommitResult
@@ -176,9 +175,9 @@ class Staging:
                 yield domain
 
     def _file_actions(self, now_ms: int) -> Iterator[Action]:
-        gone, come = _difference(self._base.files, self.snapshot.files)
-        yield from (remove_of(add, now_ms) for add in gone)
-        yield from come
+        before, after = self._base.files, self.snapshot.files
+        yield from (remove_of(add, now_ms) for add in before.minus(after))
+        yield from (replace(add, data_change=True) for add in after.minus(before))
 
     def _reads(self, committing: Committing) -> ReadSet:
         """What the steps read of the base; what they read of one another concerns nobody."""
@@ -218,19 +217,6 @@ class Staging:
         spec = feed_spec(spec_of(config, txn_id=self._txn_id))
         stream = pa.RecordBatchReader.from_batches(view.schema, rows)
         return [AddCDCFile(f.path, f.partition_values, f.size) for f in write_files(self._store, spec, stream)]
-
-
-def _difference(before: FileSet, after: FileSet) -> tuple[list[AddFile], list[AddFile]]:
-    """The files of one version that the other one lacks, and the other way round."""
-    columns = ["path", "deletionVector"]
-    old, new = file_keys(before.table(columns)), file_keys(after.table(columns))
-    gone = before.add_files(pc.invert(pc.is_in(old, value_set=_flat(new))))
-    come = after.add_files(pc.invert(pc.is_in(new, value_set=_flat(old))))
-    return gone, [replace(add, data_change=True) for add in come]
-
-
-def _flat(keys: Any) -> Any:
-    return keys.combine_chunks() if keys.num_chunks != 1 else keys.chunk(0)
 
 
 def _summed(steps: list[PendingCommit]) -> Mapping[str, int]:
