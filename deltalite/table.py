@@ -387,6 +387,7 @@ class DeltaTable:
         The schema's metadata tell under ``deltalite.exact`` whether every change could be told, and under ``notes``
         what could not.
         """
+        self._refuse_staged("reading the changes of unfinished versions")
         request = changes.ChangesRequest(start, end, columns=names_of(columns), predicate=predicate)
         return changes.computed(self._reading, request)
 

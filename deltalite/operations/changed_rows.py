@@ -92,7 +92,7 @@ class View:
         if predicate is not None:
             same_keys = tuple(keys) == partition_keys(self.config)
             files, predicate = _pruned(files, predicate, self.config if same_keys else None, constants)
-        return Part(self._plan(keys, constants, predicate), files, constants)
+        return Part(self._plan(keys, constants, predicate), files.drop_columns(["stats"]), constants)
 
     def _plan(self, keys: Sequence[str], constants: Mapping[str, Any], predicate: BoundExpr | None) -> ScanPlan:
         config = self.config
@@ -127,7 +127,7 @@ class View:
 class Part:
     """Files that are read alike.
 
-    :param files: as ``CHANGED_FILES``.
+    :param files: as ``CHANGED_FILES``, without statistics.
     :param constants: the values of the feed's columns that are the same for all rows.
     """
 

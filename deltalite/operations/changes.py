@@ -26,7 +26,7 @@ from deltalite.model.snapshot import Snapshot
 from deltalite.operations.changed_rows import Part, Reader, View
 from deltalite.operations.comparing import Comparison, Side, has_same_row_ids
 from deltalite.operations.reading import Reading
-from deltalite.operations.version_range import Version, Versions, check_readable, resolve, walk
+from deltalite.operations.version_range import Version, Versions, check_readable, resolve, too_new, walk
 from deltalite.scan.paths import PathResolver
 from deltalite.storage import Store, open_store
 
@@ -72,11 +72,20 @@ def recorded(table: Reading, request: ChangesRequest) -> pa.RecordBatchReader:
 def computed(table: Reading, request: ChangesRequest) -> pa.RecordBatchReader:
     """The changes of any versions: as recorded where the feed was on, else from the rows that left and came.
 
+    Without a last version they end with the one of the table's handle.
+
     The schema's metadata say under ``deltalite.exact`` (``true`` or ``false``) whether all could be told, and under
     ``notes`` what could not.
+
+    :raises VersionNotFoundError: for versions that are not there yet.
     """
-    versions = _versions(table.store, table.snapshot, request)
-    view = _view(table.store, table.snapshot, versions, request)
+    latest = table.snapshot
+    if max(request.first, request.last or 0) > latest.version:
+        latest = read.update(table.store, latest)
+    if request.last is not None and request.last > latest.version:
+        raise too_new(request.last, latest.version)
+    versions = _versions(table.store, latest, request)
+    view = _view(table.store, latest, versions, request)
     found = [_changes(table.store, view, version) for version in (walk(table.store, versions) if versions else ())]
     guessed = [changes.version for changes in found if changes.comparison and not changes.comparison.by_row_id]
     return _stream(table, view, found, {EXACT: "false" if guessed else "true", NOTES: _notes(guessed)})

@@ -75,7 +75,7 @@ def resolve(
         raise InvalidArgumentError(f"versions are not negative: {first} to {last}")
     newest = latest.version
     if first > newest:
-        return _none_or(allow_out_of_range, _too_new(first, newest))
+        return _none_or(allow_out_of_range, too_new(first, newest))
     end = newest if last is None else min(last, newest)
     if end < first:
         reversed_range = InvalidArgumentError(f"the range of versions ends before it begins: {first} to {end}")
@@ -136,10 +136,11 @@ def _none_or(allowed: bool, error: Exception) -> None:
         raise error
 
 
-def _too_new(first: int, newest: int) -> VersionNotFoundError:
+def too_new(first: int, newest: int) -> VersionNotFoundError:
+    """The error for a version that nobody has committed yet."""
     return VersionNotFoundError(
         f"version {first} is not there yet: the newest is {newest}",
-        hint="allow_out_of_range=True gives an empty result instead",
+        hint="load_cdf(..., allow_out_of_range=True) gives an empty result instead",
         available=(0, newest),
         version=first,
     )

@@ -224,6 +224,9 @@ def test_the_newest_version_is_the_tables_not_the_handles(tmp_path: Path) -> Non
     old = log.table.at(2)
     assert versions_of(old.load_cdf(1)) == [1, 2, 3, 4]
     assert versions_of(old.changes(1)) == [1, 2]
+    assert versions_of(old.changes(1, 3)) == [1, 2, 3]
+    with pytest.raises(VersionNotFoundError, match="version 9"):
+        old.changes(1, 9)
 
 
 def test_versions_without_the_feed_are_refused_and_the_others_named(tmp_path: Path) -> None:
