@@ -174,11 +174,11 @@ class Scope:
 
     def assigned(self, path: Path) -> Path:
         """The path of what is assigned to, from the table's column on; one that the table lacks may yet be added."""
-        found = self.of_keys(self.sides[0].schema).locate(path)
-        if found is not None:
-            return found[1]
-        named, *_ = self._meanings(path)
-        return path[1:] if any(side.prefix == TARGET for side, _ in named) else path
+        target, first = self.sides[0], path[0].lower()
+        if len(path) > 1 and target.alias is not None and target.alias.lower() == first:
+            return path[1:]
+        is_default = target.get(path[0]) is None and first in self._defaults[target.prefix]
+        return path[1:] if len(path) > 1 and is_default else path
 
     # looking up -------------------------------------------------------------------------------------------------------
 

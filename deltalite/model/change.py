@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from deltalite.model.actions import Action
 from deltalite.model.pending import ReadSet
 
 if TYPE_CHECKING:
+    from deltalite.exceptions import ExpressionError
     from deltalite.model.config import TableConfig
     from deltalite.model.expr import BoundExpr
     from deltalite.model.tasks import ScanPlan
@@ -105,6 +106,7 @@ class RowChanges:
     :param match: ``None`` without a source.
     :param appended: rows that come whatever happens to others, read once.
     :param actions: changes of the table itself (protocol, metadata) in the same commit.
+    :param readable: turns an error about joined rows into one in the user's names.
     """
 
     config: TableConfig
@@ -119,6 +121,7 @@ class RowChanges:
     appended: pa.RecordBatchReader | None = None
     reads: ReadSet = field(default_factory=ReadSet)
     actions: tuple[Action, ...] = ()
+    readable: Callable[[ExpressionError], ExpressionError] | None = None
 
 
 @dataclass(frozen=True, slots=True)

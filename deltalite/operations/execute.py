@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deltalite import features
 from deltalite._lazy import LazyModule
-from deltalite.exceptions import CommitOutcomeUnknown, ConcurrentTransactionError
+from deltalite.exceptions import CommitOutcomeUnknown, ConcurrentTransactionError, ExpressionError
 from deltalite.log import read
 from deltalite.model.actions import Action, AddFile, Metadata, Protocol
 from deltalite.model.change import Append, Change, Rewrite, RowChanges
@@ -200,6 +200,10 @@ def _change_rows(
             done = row_changes.Written((), row_metrics.row_metrics(change, edits, files, (), ()), ())
         else:
             done = row_changes.write_changes(store, engine, change, edits, files, now_ms)
+    except ExpressionError as error:
+        if change.readable is None:
+            raise
+        raise change.readable(error) from None
     finally:
         if change.source is not None:
             change.source.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from deltalite.expr.assignments import assignments, insertions
 from deltalite.expr.convert import to_expr
 from deltalite.expr.functions.registry import build
 from deltalite.expr.joined import bound_like, split_match, target_only
+from deltalite.expr.parse import parse_expression
 from deltalite.expr.scope import Scope
 from deltalite.interop.input import to_reader
 from deltalite.model.actions import Action
@@ -74,9 +75,16 @@ class MergeRequest:
     time_zone: str = "UTC"
 
 
-def plan(request: MergeRequest, base: Snapshot, txn_id: str, engine: ArrowEngine) -> RowChanges:
+def plan(
+    request: MergeRequest,
+    base: Snapshot,
+    txn_id: str,
+    engine: ArrowEngine,
+    select: Callable[[Source, Match], Source] | None = None,
+) -> RowChanges:
     """Evaluates the source, once; reads nothing of the table but its log.
 
+    :param select: leaves some rows of the source out, which are then no part of it.
     :raises InvalidArgumentError: without clauses, or with one that can never be reached.
     :raises ExpressionError: for names and types that do not fit.
     """
@@ -86,6 +94,8 @@ def plan(request: MergeRequest, base: Snapshot, txn_id: str, engine: ArrowEngine
     binder = _Binder(request, base, schema)
     source = engine.source(_canonical(reader, schema))
     try:
+        if select is not None:
+            source = select(source, binder.match)
         return _planned(request, base, txn_id, binder, source)
     except BaseException:
         source.close()
@@ -112,6 +122,7 @@ def _planned(request: MergeRequest, base: Snapshot, txn_id: str, binder: _Binder
         match=match,
         reads=reads,
         actions=binder.actions,
+        readable=binder.readable,
     )
 
 
@@ -190,6 +201,10 @@ class _Binder:
         self.steps = features.write_steps(self.config)
         self._generated = {rule.column for step in self.steps for rule in (*step.sequences, *step.assignments)}
         self.clauses = [self._clause(c) for c in request.clauses]
+
+    def readable(self, error: ExpressionError) -> ExpressionError:
+        """An error of evaluation in the user's names."""
+        return self._scope.readable(error)
 
     def _expr(self, given: Any) -> Any:
         return given if isinstance(given, str) else to_expr(given, self._table)
@@ -283,6 +298,18 @@ class _Binder:
             old = old_value(before.name, before.type).expr
         return bound_like(bound, _adapted(here, source.type, column.type, old))
 
+    def _assigned(self, key: Any) -> str:
+        """The column that a key of an assignment names, in lower case."""
+        path = (key,) if isinstance(key, str) else tuple(key)
+        if isinstance(key, str):
+            try:
+                tree = parse_expression(key)
+            except ExpressionError:
+                tree = None
+            if isinstance(tree, Column):
+                path = tree.path
+        return self._scope.assigned(path)[0].lower()
+
     # -- schema evolution --------------------------------------------------------------------------------------------
 
     def _evolved(self, base: Snapshot) -> tuple[TableConfig, tuple[Action, ...]]:
@@ -294,7 +321,7 @@ class _Binder:
             if clause.action not in ("update", "insert"):
                 continue
             excluded = {name.lower() for name in clause.except_cols}
-            named = None if clause.updates is None else {str(name).lower() for name in clause.updates}
+            named = None if clause.updates is None else {self._assigned(key) for key in clause.updates}
             for f in self._source.fields:
                 key = f.name.lower()
                 if key in excluded or (named is not None and key not in named):

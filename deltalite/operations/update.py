@@ -69,6 +69,7 @@ def plan(request: UpdateRequest, base: Snapshot, txn_id: str) -> RowChanges:
         operation="UPDATE",
         parameters=parameters,
         reads=reads_of(files, predicate),
+        readable=scope.readable,
     )
 
 
