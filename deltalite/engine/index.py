@@ -7,7 +7,7 @@ lake are then close together in memory too. Where codes crowd into few ranges, t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ import numpy as np
 BYTES_PER_ROW = 40
 """What an index takes while it is built, per row."""
 SMALL_TABLE = 1 << 20
-"""A table of so many entries costs little, however few the codes."""
+"""Up to so many entries the processor's caches hold the table, and it may be sparser."""
 _CROWDED = 32
+_STEP = 1 << 16
 _SCRAMBLE = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -35,18 +36,24 @@ class Hits:
 class KeyIndex:
     """Groups of source rows with one code.
 
-    :param codes: of source rows.
-    :param rows: the numbers of these rows.
+    :param entries: codes of source rows (uint64) and the numbers of these rows (int64), in as many steps as liked.
+    :param size: the number of entries at most.
     """
 
-    def __init__(self, codes: np.ndarray, rows: np.ndarray) -> None:
+    def __init__(self, entries: Iterable[tuple[np.ndarray, np.ndarray]], size: int) -> None:
+        codes, rows = _gathered(entries, size)
+        codes, rows = _sorted(codes, rows)
         self._factor = np.uint64(1)
-        self._build(*_sorted(codes, rows))
-        if self._largest > _CROWDED:
+        self._group(codes, rows)
+        if self._tabulate() > _CROWDED:
             self._factor = _SCRAMBLE
-            self._build(*_sorted(np.repeat(self._codes, self.counts) * _SCRAMBLE, self.rows))
+            self._group(*_sorted(codes * _SCRAMBLE, rows))
+            self._tabulate()
 
-    def _build(self, codes: np.ndarray, rows: np.ndarray) -> None:
+    def _group(self, codes: np.ndarray, rows: np.ndarray) -> None:
+        """
+        :param codes: sorted.
+        """
         different = codes[1:] != codes[:-1]
         self.unique = bool(different.all())
         self.rows = rows
@@ -56,30 +63,34 @@ class KeyIndex:
         else:
             self._firsts = np.flatnonzero(np.concatenate([[True], different, [True]]))
             self._codes = codes[self._firsts[:-1]]
+
+    def _tabulate(self) -> int:
+        """Make the table. Returns the most groups that an entry has."""
         count = len(self._codes)
         self._low = self._codes[0] if count else np.uint64(0)
         self._span = self._codes[-1] - self._low if count else np.uint64(0)
-        entries = max(SMALL_TABLE, 1 << (2 * count).bit_length())
-        self._shift = np.uint64(max(0, int(self._span).bit_length() - entries.bit_length() + 1))
-        places = ((self._codes - self._low) >> self._shift).astype(np.int64)
-        starts = np.zeros((int(self._span) >> int(self._shift)) + 2, np.uint32 if count < 1 << 32 else np.int64)
-        starts[places + 1] = np.arange(1, count + 1)  # of equal places, the last one counts
+        bits = max((2 * count).bit_length(), min((16 * count).bit_length(), SMALL_TABLE.bit_length() - 1))
+        self._shift = np.uint64(max(0, int(self._span).bit_length() - bits))
+        entries = (int(self._span) >> int(self._shift)) + 1
+        starts = np.zeros(entries + 1, np.uint32 if count < 1 << 32 else np.int64)
+        self._taken = np.zeros(entries, bool)
+        most = 0
+        for start in range(0, count, _STEP):
+            places = ((self._codes[start : start + _STEP] - self._low) >> self._shift).view(np.int64)
+            self._taken[places] = True
+            starts[places + 1] = np.arange(start + 1, start + len(places) + 1)  # of equal places, the last one counts
+            ends = np.flatnonzero(np.concatenate([[True], places[1:] != places[:-1], [True]]))
+            most = max(most, int(np.diff(ends).max()))
         self._starts = np.maximum.accumulate(starts, out=starts)
-        self._taken = starts[1:] > starts[:-1]
-        self._largest = int(np.max(starts[1:] - starts[:-1])) if count else 0
+        return most
 
     @property
     def groups(self) -> int:
         return len(self._codes)
 
-    @property
-    def counts(self) -> np.ndarray:
-        """Rows of each group."""
-        return np.ones(self.groups, np.int64) if self._firsts is None else np.diff(self._firsts)
-
     def firsts(self, groups: np.ndarray) -> np.ndarray:
         """The first row of each of these groups."""
-        return self.rows[groups if self._firsts is None else self._firsts[groups]]
+        return self.rows[groups if self._firsts is None else self._firsts[groups]].astype(np.int64)
 
     def sizes(self, groups: np.ndarray) -> np.ndarray:
         """The number of rows in each of these groups."""
@@ -113,7 +124,7 @@ class KeyIndex:
         """Every pair of a found row and a source row of its group, in order, so many at a time at most."""
         if self._firsts is None:
             for start in range(0, len(hits.rows), limit):
-                yield hits.rows[start : start + limit], self.rows[hits.groups[start : start + limit]]
+                yield hits.rows[start : start + limit], self.firsts(hits.groups[start : start + limit])
             return
         sizes = self.sizes(hits.groups)
         ends = np.cumsum(sizes)
@@ -121,7 +132,7 @@ class KeyIndex:
         for start in range(0, int(ends[-1]) if len(ends) else 0, limit):
             numbers = np.arange(start, min(start + limit, int(ends[-1])))
             which = np.searchsorted(ends, numbers, "right")
-            yield hits.rows[which], self.rows[before[which] + numbers]
+            yield hits.rows[which], self.rows[before[which] + numbers].astype(np.int64)
 
     def repeated(self, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The rows that are not the first of their group, and the first row of each one's group."""
@@ -132,11 +143,22 @@ class KeyIndex:
             for start in range(0, len(places), limit):
                 some = places[start : start + limit]
                 groups = np.searchsorted(self._firsts, some, "right") - 1
-                yield self.rows[some], self.firsts(groups)
+                yield self.rows[some].astype(np.int64), self.firsts(groups)
 
     def rows_of(self, groups: np.ndarray) -> np.ndarray:
         """The rows of all groups that a mask over the groups chooses."""
         return self.rows[groups if self._firsts is None else np.repeat(groups, np.diff(self._firsts))]
+
+
+def _gathered(entries: Iterable[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:
+    codes, rows = np.empty(size, np.uint64), np.empty(size, np.uint32)
+    end = 0
+    for some_codes, some_rows in entries:
+        if len(some_rows) and some_rows.max() >= 1 << 32 and rows.dtype == np.uint32:
+            rows = rows.astype(np.int64)
+        start, end = end, end + len(some_rows)
+        codes[start:end], rows[start:end] = some_codes, some_rows
+    return codes[:end], rows[:end]
 
 
 def _sorted(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -219,11 +219,13 @@ def _hashed_texts(values: Any, seed: int) -> np.ndarray:
     words = np.ndarray(data.size - 7, "<u8", data, strides=(1,))
     lengths = np.diff(offsets)
     hashes = _mixed(np.full(len(values), seed, np.uint64), lengths.view(np.uint64))
-    longest = int(lengths.max(initial=0))
+    starts, shortest, longest = offsets[:-1], int(lengths.min(initial=_LONG_TEXT)), int(lengths.max(initial=0))
     for start in range(0, min(longest, _LONG_TEXT), 8):
-        rows = slice(None) if start == 0 else np.flatnonzero(lengths > start)
-        read = _words_at(words, offsets[:-1][rows] + start, lengths[rows] - start)
-        hashes[rows] = _mixed(hashes[rows], read)
+        if start + 8 <= shortest:
+            hashes = _mixed(hashes, words[starts + start])
+        else:
+            rows = np.flatnonzero(lengths > start)
+            hashes[rows] = _mixed(hashes[rows], _words_at(words, starts[rows] + start, lengths[rows] - start))
     if longest > _LONG_TEXT:
         whole, key = memoryview(data), seed.to_bytes(8, "little")
         for row in np.flatnonzero(lengths > _LONG_TEXT).tolist():

@@ -97,7 +97,7 @@ class _Matching:
         if parts > 1:
             self._by_parts(targets, parts)
         else:
-            with self._lookup(*self.keys.all_codes()) as lookup:
+            with self._lookup(self.keys.source_codes(), self.source.num_rows) as lookup:
                 for file, batch in targets:
                     self._batch(file, batch, lookup)
         inserted = self._inserted()
@@ -105,11 +105,12 @@ class _Matching:
         return Edits(self.found.files(), inserted, self.source.num_rows)
 
     @contextmanager
-    def _lookup(self, codes: np.ndarray, rows: np.ndarray) -> Iterator[Lookup]:
-        size = BYTES_PER_ROW * len(rows)
+    def _lookup(self, entries: Iterable[tuple[np.ndarray, np.ndarray]], rows: int) -> Iterator[Lookup]:
+        """The source rows by their keys; held while the caller is busy with them."""
+        size = BYTES_PER_ROW * rows
         self.budget.hold(size)
         try:
-            lookup = self.keys.lookup(codes, rows)
+            lookup = self.keys.lookup(entries, rows)
             self.group_matched = np.zeros(lookup.index.groups if self.not_matched and self.alike else 0, bool)
             yield lookup
             if len(self.group_matched):
@@ -143,7 +144,8 @@ class _Matching:
                 if self.by_source and rows is not None:
                     self._unmatchable(batch, rows)
             for part in range(parts):
-                with self._lookup(*_columns(sources.read(part))) as lookup:
+                entries = ((to_numpy(batch["code"]), to_numpy(batch["row"])) for batch in sources.read(part))
+                with self._lookup(entries, sources.rows[part]) as lookup:
                     for batch in table.read(part):
                         self._batch(to_numpy(batch[_FILE]), batch, lookup)
 
@@ -281,10 +283,3 @@ def _taken(batch: pa.RecordBatch, rows: np.ndarray | None) -> pa.RecordBatch:
     if rows is None or len(rows) == batch.num_rows:
         return batch
     return batch.take(from_numpy(rows, pa.int64()))
-
-
-def _columns(batches: Iterable[pa.RecordBatch]) -> tuple[np.ndarray, np.ndarray]:
-    """The codes and rows of a part of the source."""
-    found = [(to_numpy(batch["code"]), to_numpy(batch["row"])) for batch in batches]
-    codes = [np.zeros(0, np.uint64), *(codes for codes, _ in found)]
-    return np.concatenate(codes), np.concatenate([np.zeros(0, np.int64), *(rows for _, rows in found)])

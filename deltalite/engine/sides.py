@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,15 +50,6 @@ class Keys:
             chosen, codes = _coded(self._coding, rows, columns, able, count)
             yield codes, start + (np.arange(count) if chosen is None else chosen)
 
-    def all_codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """:meth:`source_codes` at once."""
-        codes, rows = np.empty(self._source.num_rows, np.uint64), np.empty(self._source.num_rows, np.int64)
-        end = 0
-        for some_codes, some_rows in self.source_codes():
-            start, end = end, end + len(some_rows)
-            codes[start:end], rows[start:end] = some_codes, some_rows
-        return codes[:end], rows[:end]
-
     def _fitted(self) -> Coding:
         ranges = Ranges()
         columns: list[KeyColumn] = []
@@ -78,16 +69,19 @@ class Keys:
 
     # matches --------------------------------------------------------------------------------------------------------
 
-    def lookup(self, codes: np.ndarray, rows: np.ndarray) -> Lookup:
-        """An index of source rows in which rows of one group have equal keys."""
+    def lookup(self, entries: Iterable[tuple[np.ndarray, np.ndarray]], size: int) -> Lookup:
+        """An index of source rows in which rows of one group have equal keys.
+
+        :param entries: codes and numbers of source rows.
+        :param size: how many there are at most.
+        """
         coding = self._coding
-        while True:
-            index = KeyIndex(codes, rows)
-            if coding.exact or index.unique or self._groups_hold(index):
-                return Lookup(self, index, coding)
+        index = KeyIndex(entries, size)
+        while not (coding.exact or index.unique or self._groups_hold(index)):
             coding = replace(coding, seed=coding.seed + 1)
-            codes = self._recoded(index.rows, coding)
-            rows = index.rows
+            rows = np.sort(index.rows)
+            index = KeyIndex(self._recoded(rows, coding), len(rows))
+        return Lookup(self, index, coding)
 
     def _groups_hold(self, index: KeyIndex) -> bool:
         """Whether rows with one hash have one key."""
@@ -101,9 +95,10 @@ class Keys:
         batch = self._source.take_joined(rows, names_of(SOURCE, sides))
         return key_columns((evaluate(p.source, batch), p.null_safe) for p in self.pairs)[0]
 
-    def _recoded(self, rows: np.ndarray, coding: Coding) -> np.ndarray:
-        parts = [rows[start : start + VERIFY_ROWS] for start in range(0, len(rows), VERIFY_ROWS)]
-        return np.concatenate([coding.codes(self._columns_of(part), len(part))[0] for part in parts])
+    def _recoded(self, rows: np.ndarray, coding: Coding) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(rows), VERIFY_ROWS):
+            part = rows[start : start + VERIFY_ROWS].astype(np.int64)
+            yield coding.codes(self._columns_of(part), len(part))[0], part
 
     def coded_target(self, batch: pa.RecordBatch, coding: Coding) -> tuple[np.ndarray | None, np.ndarray]:
         """The rows of a batch of the table that may match (``None``: all), and their codes."""

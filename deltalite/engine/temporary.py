@@ -94,6 +94,8 @@ class Partitions:
     """
 
     def __init__(self, count: int, waiting: int, directory: str | None = None) -> None:
+        self.rows = [0] * count
+        """How many rows each part has."""
         self._file: BatchFile | None = None
         self._directory = directory
         self._limit = waiting
@@ -111,7 +113,9 @@ class Partitions:
         ends = np.cumsum(np.bincount(small, minlength=len(self._waiting)))
         starts = np.concatenate([[0], ends[:-1]])
         for part in np.flatnonzero(ends > starts).tolist():
-            self._waiting[part].append(ordered.slice(starts[part], ends[part] - starts[part]))
+            rows = int(ends[part] - starts[part])
+            self._waiting[part].append(ordered.slice(starts[part], rows))
+            self.rows[part] += rows
         self._size += ordered.nbytes
         if self._size >= self._limit:
             self._flush()
