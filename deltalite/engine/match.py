@@ -16,6 +16,7 @@ import pyarrow as pa
 from deltalite.engine.clauses import EXAMPLES, Decision, Refusals, example_keys
 from deltalite.engine.found import Found
 from deltalite.engine.index import BYTES_PER_ROW, Hits
+from deltalite.engine.parts import divide_source, entries, partitions, parts_needed
 from deltalite.engine.sides import Keys, Lookup, pair_rows, spread
 from deltalite.engine.spill import Budget, Source, names_of
 from deltalite.engine.temporary import Partitions
@@ -31,8 +32,6 @@ from deltalite.model.tasks import ROW_INDEX
 PAIRS_AT_ONCE = 1 << 18
 MOST_PAIRS = 10**9
 """Pairs that a match without keys may look at."""
-MOST_PARTS = 256
-MOST_WAITING = 32 << 20
 _FILE = "_file"
 
 
@@ -93,7 +92,7 @@ class _Matching:
         """Whether all source rows with one key do the same to a row of the table."""
 
     def run(self, targets: Iterator[tuple[int, pa.RecordBatch]]) -> Edits:
-        parts = self._parts()
+        parts = parts_needed(self.source.num_rows, self.budget) if self.keys.pairs else 1
         if parts > 1:
             self._by_parts(targets, parts)
         else:
@@ -120,34 +119,24 @@ class _Matching:
 
     # in parts -------------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> int:
-        """How many parts it takes for the index of one to fit into a third of the budget."""
-        if not self.keys.pairs:
-            return 1
-        share = max(1, self.budget.free // 3)
-        return max(1, min(MOST_PARTS, -(-self.source.num_rows * BYTES_PER_ROW // share)))
-
     def _by_parts(self, targets: Iterator[tuple[int, pa.RecordBatch]], parts: int) -> None:
         """Both sides go to temporary files, divided by the codes of their keys, and are matched part by part."""
-        waiting = min(MOST_WAITING, self.budget.free // 8)
-        with (
-            Partitions(parts, waiting, self.budget.directory) as sources,
-            Partitions(parts, waiting, self.budget.directory) as table,
-        ):
-            for codes, rows in self.keys.source_codes():
-                columns = [from_numpy(codes, pa.uint64()), from_numpy(rows, pa.int64())]
-                sources.add(pa.RecordBatch.from_arrays(columns, ["code", "row"]), spread(codes, parts))
+        with partitions(parts, self.budget) as sources, partitions(parts, self.budget) as table:
+            divide_source(self.keys, sources, parts)
             for file, batch in targets:
                 batch = batch.append_column(_FILE, from_numpy(np.full(batch.num_rows, file), pa.int64()))
                 rows, codes = self.keys.target(batch)
                 table.add(_taken(batch, rows), spread(codes, parts))
                 if self.by_source and rows is not None:
                     self._unmatchable(batch, rows)
+            table.finish()
             for part in range(parts):
-                entries = ((to_numpy(batch["code"]), to_numpy(batch["row"])) for batch in sources.read(part))
-                with self._lookup(entries, sources.rows[part]) as lookup:
-                    for batch in table.read(part):
-                        self._batch(to_numpy(batch[_FILE]), batch, lookup)
+                self._part(sources, table, part)
+
+    def _part(self, sources: Partitions, table: Partitions, part: int) -> None:
+        with self._lookup(entries(sources, part), sources.rows[part]) as lookup:
+            for batch in table.read(part):
+                self._batch(to_numpy(batch[_FILE]), batch, lookup)
 
     def _unmatchable(self, batch: pa.RecordBatch, able: np.ndarray) -> None:
         """Rows of the table that no source row can match."""

@@ -120,6 +120,11 @@ class Partitions:
         if self._size >= self._limit:
             self._flush()
 
+    def finish(self) -> None:
+        """Write what still waits, and give its memory back."""
+        self._flush()
+        pa.default_memory_pool().release_unused()
+
     def read(self, part: int) -> Iterator[pa.RecordBatch]:
         """The rows of a part; nothing is added any more."""
         self._flush()
