@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from deltalite._lazy import LazyModule
 from deltalite.exceptions import InvalidArgumentError
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         reading,
         transactions,
         update,
+        upsert,
         write,
     )
     from deltalite.operations.diff import TableDiff
@@ -70,6 +71,7 @@ else:
     reading = LazyModule("deltalite.operations.reading")
     transactions = LazyModule("deltalite.operations.transactions")
     update = LazyModule("deltalite.operations.update")
+    upsert = LazyModule("deltalite.operations.upsert")
     write = LazyModule("deltalite.operations.write")
     after = LazyModule("deltalite.txn.after")
 
@@ -619,6 +621,61 @@ class DeltaTable:
             return self._change(lambda base, t, e: merge.plan(complete, base, t, e), committing, limit, dry_run)
 
         return merger.TableMerger(request, run)
+
+    def upsert(
+        self,
+        data: Any,
+        on: Sequence[str] | str,
+        *,
+        update: bool | Sequence[str] | Mapping[str, Any] | None = None,
+        insert: Any = True,
+        delete_when: Any = None,
+        update_when: Any = None,
+        order_by: Sequence[str] | str | None = None,
+        dedupe: Literal["error", "first", "last"] = "error",
+        source_alias: str | None = None,
+        target_alias: str | None = None,
+        merge_schema: bool = False,
+        dry_run: bool = False,
+        txn: tuple[str, int] | None = None,
+        memory_limit: int | str | None = None,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+        writer_properties: WriterProperties | None = None,
+        time_zone: str = "UTC",
+    ) -> CommitResult | ChangePreview:
+        """Rows whose key the table has replace the table's, others are inserted: a MERGE in one call, one commit.
+
+        Conditions and values are SQL in Spark's dialect, or expressions, over both sides: ``s.x`` (or ``source.x``) is
+        the column of ``data``, ``t.x`` (or ``target.x``) the table's; a name that one side only has needs no prefix.
+
+        :param data: anything that :meth:`append` takes; read once.
+        :param on: the key: one column or several that both sides have. Null equals null (``<=>``), so that upserting
+            the same rows twice leaves the table as once does, null keys included.
+        :param update: what rows with a known key get: ``None`` the source's value in every column, ``False`` nothing, a
+            list: the source's values in these columns, a mapping: values by column (``{"n": "t.n + s.n"}``).
+        :param insert: whether rows with a new key come in; a condition on them (``"s.n > 0"``).
+        :param delete_when: rows with a known key for which it is true are deleted, and rows with a new key for which it
+            is true do not come in (the table's columns are null for these): ``"s.op = 'D'"``.
+        :param update_when: update only rows for which it is true: ``"s.ts > t.ts"``.
+        :param dedupe: several rows of ``data`` with one key are refused (``error``), or the ``first`` or the ``last``
+            of them counts, by arrival or by ``order_by``.
+        :param order_by: columns of ``data``; ``last`` keeps the row with the greatest values, ``first`` the one with
+            the least. Null is less than any value; of equal rows the arrival decides.
+        :param merge_schema: add columns of ``data`` that the table lacks; columns that ``data`` lacks keep their
+            values, or get their default in new rows. So they do where ``update`` names columns.
+        :raises MultipleMatchesError: when ``dedupe`` is ``error`` and keys of ``data`` repeat, new ones too: ``count``
+            counts them, ``keys`` shows some. Nothing was written.
+        :raises SchemaMismatchError: when ``data`` lacks columns of the table.
+
+        Other arguments as in :meth:`merge` and :meth:`delete`.
+        """
+        request = upsert.UpsertRequest(
+            data, names_of(on) or (), update, insert, delete_when, update_when, names_of(order_by) or (), dedupe,
+            source_alias, target_alias, merge_schema, writer_properties, time_zone,
+        )  # fmt: skip
+        committing = options.Committing.of(commit_properties, post_commithook_properties, txn)
+        return self._change(lambda base, t, e: upsert.plan(request, base, t, e), committing, memory_limit, dry_run)
 
     def transaction(
         self,

@@ -165,21 +165,18 @@ def _key_range(key: KeyPair, source: Source) -> BoundExpr | None:
     if getattr(kind, "type", None) in _FLOATS:  # NaN and the two zeros
         return None
     values = source.distinct(key.source, KEYS_LISTED)
-    bounds = source.bounds(key.source)
+    low, high, nulls = source.bounds(key.source)
     if values is not None:
-        some = [v for v in values if v is not None]
-        tests = [Call("in", (target.expr, *(Literal(v, kind) for v in some)), BOOLEAN)] if some else []
-        has_null = len(some) < len(values)
-    elif bounds is not None:
-        low, high, nulls = bounds
+        tests: list[Expr] = [Call("in", (target.expr, *(Literal(v, kind) for v in values)), BOOLEAN)] if values else []
+    elif low is not None:
         ends = (
             Call(">=", (target.expr, Literal(low, kind)), BOOLEAN),
             Call("<=", (target.expr, Literal(high, kind)), BOOLEAN),
         )
-        tests, has_null = [and_(*ends)], nulls > 0
+        tests = [and_(*ends)]
     else:
         return None
-    if key.null_safe and has_null:
+    if key.null_safe and nulls:
         tests.append(Call("is_null", (target.expr,), BOOLEAN))
     return bound_like(target, or_(*tests))
 
