@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from deltalite.engine.clauses import EXAMPLES, example_keys
 from deltalite.engine.index import BYTES_PER_ROW, KeyIndex
-from deltalite.engine.sides import Keys, spread
+from deltalite.engine.parts import divide_source, entries, partitions, parts_needed
+from deltalite.engine.sides import Keys
 from deltalite.engine.spill import BATCH_ROWS, Budget, Source, names_of
-from deltalite.engine.temporary import Partitions
 from deltalite.exceptions import MultipleMatchesError
 from deltalite.expr.arrow import evaluate
 from deltalite.expr.vectors import from_numpy, numpy_bools, numpy_values, valid_mask
@@ -26,10 +26,6 @@ from deltalite.model.change import SOURCE, Match
 from deltalite.model.expr import BoundExpr
 
 Keep = Literal["error", "first", "last"]
-Entries = Iterator[tuple[np.ndarray, np.ndarray]]
-"""Codes of keys and the numbers of their rows."""
-MOST_PARTS = 256
-MOST_WAITING = 32 << 20
 
 
 def unique(source: Source, match: Match, keep: Keep, order_by: Sequence[BoundExpr], budget: Budget) -> Source:
@@ -101,28 +97,26 @@ class Selection(Source):
 
 def _indexes(keys: Keys, source: Source, budget: Budget) -> Iterator[KeyIndex]:
     """An index of each part of the source in which a key repeats; held while the caller is busy with it."""
-    share = max(1, budget.free // 3)
-    parts = max(1, min(MOST_PARTS, -(-source.num_rows * BYTES_PER_ROW // share)))
-    whole = iter([(keys.source_codes(), source.num_rows)])
-    for entries, size in whole if parts == 1 else _parted(keys, parts, budget):
+    for coded, size in _parts(keys, source, budget):
         budget.hold(BYTES_PER_ROW * size)
         try:
-            index = keys.lookup(entries, size).index
+            index = keys.lookup(coded, size).index
             if not index.unique:
                 yield index
         finally:
             budget.release(BYTES_PER_ROW * size)
 
 
-def _parted(keys: Keys, parts: int, budget: Budget) -> Iterator[tuple[Entries, int]]:
-    """The source's codes and row numbers and how many there are, part by part, by way of a temporary file."""
-    with Partitions(parts, min(MOST_WAITING, budget.free // 8), budget.directory) as divided:
-        for codes, rows in keys.source_codes():
-            columns = [from_numpy(codes, pa.uint64()), from_numpy(rows, pa.int64())]
-            divided.add(pa.RecordBatch.from_arrays(columns, ["code", "row"]), spread(codes, parts))
+def _parts(keys: Keys, source: Source, budget: Budget) -> Iterator[tuple[Iterator[tuple[np.ndarray, np.ndarray]], int]]:
+    """The source's codes and row numbers and how many there are, part by part."""
+    parts = parts_needed(source.num_rows, budget)
+    if parts == 1:
+        yield keys.source_codes(), source.num_rows
+        return
+    with partitions(parts, budget) as divided:
+        divide_source(keys, divided, parts)
         for part in range(parts):
-            entries = ((to_numpy(batch["code"]), to_numpy(batch["row"])) for batch in divided.read(part))
-            yield entries, divided.rows[part]
+            yield entries(divided, part), divided.rows[part]
 
 
 class _Repeated:
