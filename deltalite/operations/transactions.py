@@ -62,6 +62,7 @@ class Staging:
         self._resolve = PathResolver(store, tuple(external), open_store)
         self._base = base
         self._steps: list[_Step] = []
+        self._read: list[ReadSet] = []
         self._txn_id = str(uuid.uuid4())
         self._is_over = False
         self.snapshot = base
@@ -82,6 +83,7 @@ class Staging:
         features.ensure_writable(self.snapshot.config)
         change = plan(self.snapshot, self._txn_id)
         pending = execute.execute(store, self.snapshot, change, self._txn_id, committing, engine)
+        self._read.append(pending.reads)  # also of a step that changes nothing: it relied on finding nothing
         skipped = None
         if pending.actions or pending.transactions:
             self._stage(pending)
@@ -181,7 +183,7 @@ class Staging:
 
     def _reads(self, committing: Committing) -> ReadSet:
         """What the steps read of the base; what they read of one another concerns nobody."""
-        reads = [step.pending.reads for step in self._steps]
+        reads = self._read
         born = {relative_path(path) for step in self._steps for path in step.pending.written}
         return ReadSet(
             tuple(dict.fromkeys(p for r in reads for p in r.predicates)),

@@ -125,13 +125,15 @@ def appended_to_what_was_read(c: Contest) -> ConflictError | None:
         return c.error(
             ConcurrentAppendError, "it added files to a table that this commit read whole", path=added[0].path
         )
+    stayed = {file.path for file in c.of(RemoveFile)}
     for predicate in reads.predicates:
         for file, hit in zip(added, may_match(c.config, add_table(added), predicate).tolist(), strict=True):
             if hit:
+                what = "marked rows of" if file.path in stayed else "added"
                 where = ", ".join(f"{k}={v}" for k, v in file.partition_values.items())
                 return c.error(
                     ConcurrentAppendError,
-                    f"it added {file.path!r}, which this commit would have read" + (f" ({where})" if where else ""),
+                    f"it {what} {file.path!r}, which this commit would have read" + (f" ({where})" if where else ""),
                     path=file.path,
                     partition=dict(file.partition_values),
                 )
