@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import click
@@ -159,7 +160,7 @@ def walk(members: list[click.Command], path: str = "deltalite") -> Iterator[tupl
 def section(path: str, command: Command) -> str:
     ctx = click.Context(command, info_name=path)
     usage = " ".join([path, *command.collect_usage_pieces(ctx)])
-    lines = [f"### {path}", "", command.help or "", "", "```text", usage, "```", ""]
+    lines = [f"### {path}", "", inspect.cleandoc(command.help or ""), "", "```text", usage, "```", ""]
     own = [p for p in command.params if isinstance(p, click.Option) and p.name not in COMMON]
     if own:
         lines += [options_table(command, own), ""]

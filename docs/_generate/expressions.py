@@ -12,8 +12,8 @@ from deltalite.expr.functions.registry import FUNCTIONS
 
 PROSE = """# SQL expressions
 
-Predicates, CHECK constraints, generated columns and defaults are expressions of Spark SQL, and mean here what they mean
-there with ANSI rules on.
+Predicates, the values of updates and merges, CHECK constraints, generated columns and defaults are expressions of Spark
+SQL, and mean here what they mean there with ANSI rules on.
 
 ```python
 import pyarrow as pa
@@ -32,7 +32,7 @@ assert table.count("CASE WHEN id > 1 THEN coalesce(name, '?') ELSE 'x' END IN ('
 
 | | |
 |---|---|
-| names | `id`, `` `odd name` ``, `point.x`, `tags[0]`, `props['k']`; case does not matter |
+| names | `id`, `` `odd name` ``, `point.x`, `tags[0]`, `props['k']`; case does not matter; in a [merge](merge.md) `t.id`, `s.id` |
 | text | `'it''s'`; `"name"` is a column where there is one of that name, else text |
 | numbers | `1`, `1L`, `1.50` (a decimal), `1e3` (a double), `1.5BD`, `1Y`, `1S`, `1D`, `1F` |
 | other literals | `true`, `null`, `DATE '2026-11-20'`, `TIMESTAMP '2026-11-20 10:00:00'`, `TIMESTAMP_NTZ '...'`, `X'1F'`, `INTERVAL 3 DAYS` |

@@ -33,7 +33,7 @@ def page() -> str:
         reason = f.refuse_write(EMPTY) if f.refuse_write else None
         writes = "refused by name" if reason or not f.readable else "yes"
         if f.refuse_write and not reason:
-            writes = "unless the schema uses it"
+            writes = "unless the schema or the properties stand in the way"
         legacy = f"reader {f.legacy[0]}, writer {f.legacy[1]}" if f.legacy else "by name"
         features.append([f"`{f.name}`", legacy, reads, writes, str(tests_naming(f.name))])
     properties = [
@@ -46,12 +46,12 @@ Generated from the feature registry and the tests. Cross-checked with {ENGINES}.
 
 ## Table features
 
-"Writes" speaks of what this release does: create, append and overwrite. A table that demands more is refused by name,
-before anything is written.
+"Writes" speaks of what this release does: create, append, overwrite, delete, update, merge, purge. A table that demands
+more is refused by name, before anything is written.
 
 {table(["feature", "implied by", "reads", "writes", "test files that name it"], features)}
 
-## Log files
+## Files
 
 | file | read | written |
 |---|---|---|
@@ -61,6 +61,8 @@ before anything is written.
 | log compactions `x.y.compacted.json` | yes | no |
 | checksums `N.crc` | yes | yes |
 | `_last_checkpoint` | as a hint | yes |
+| deletion vectors, inline and in files | yes | yes |
+| change files in `_change_data` | yes | yes |
 
 ## Table properties
 
