@@ -63,6 +63,7 @@ class Staging:
         self._base = base
         self._steps: list[_Step] = []
         self._read: list[ReadSet] = []
+        self._written: list[str] = []
         self._txn_id = str(uuid.uuid4())
         self._is_over = False
         self.snapshot = base
@@ -83,6 +84,7 @@ class Staging:
         features.ensure_writable(self.snapshot.config)
         change = plan(self.snapshot, self._txn_id)
         pending = execute.execute(store, self.snapshot, change, self._txn_id, committing, engine)
+        self._written += pending.written
         self._read.append(pending.reads)  # also of a step that changes nothing: it relied on finding nothing
         skipped = None
         if pending.actions or pending.transactions:
@@ -133,7 +135,7 @@ class Staging:
     def discard(self) -> None:
         """Delete what the steps wrote."""
         self._is_over = True
-        self._delete([path for step in self._steps for path in step.pending.written])
+        self._delete(self._written)
 
     def _delete(self, paths: list[str]) -> None:
         try:
@@ -146,7 +148,7 @@ class Staging:
         steps = [step.pending for step in self._steps]
         operations = [p.operation for p in steps]
         now_ms = time.time_ns() // 1_000_000
-        change_files, written = self._change_files()
+        change_files = self._change_files()
         single = len(steps) == 1
         transactions = {t.app_id: t for p in steps for t in p.transactions}
         for given in committing.transactions:
@@ -162,7 +164,7 @@ class Staging:
             metrics=_summed(steps),
             custom={**{k: v for p in steps for k, v in p.custom.items()}, **committing.custom},
             transactions=tuple(transactions.values()),
-            written=(*(path for p in steps for path in p.written), *written),
+            written=tuple(self._written),
         )
 
     def _table_actions(self) -> Iterator[Action]:
@@ -184,27 +186,27 @@ class Staging:
     def _reads(self, committing: Committing) -> ReadSet:
         """What the steps read of the base; what they read of one another concerns nobody."""
         reads = self._read
-        born = {relative_path(path) for step in self._steps for path in step.pending.written}
+        born = set(self._written)
         return ReadSet(
             tuple(dict.fromkeys(p for r in reads for p in r.predicates)),
-            frozenset(key for r in reads for key in r.files if key.path not in born),
+            frozenset(key for r in reads for key in r.files if relative_path(key.path) not in born),
             any(r.whole_table for r in reads),
             frozenset().union(*(r.app_ids for r in reads), {t.app_id for t in committing.transactions}),
         )
 
-    def _change_files(self) -> tuple[list[AddCDCFile], list[str]]:
+    def _change_files(self) -> list[AddCDCFile]:
         """The change files of all steps. When one step has some, every other one needs them too: readers of a version
         with a change file look at nothing else."""
         told = [[a for a in step.pending.actions if isinstance(a, AddCDCFile)] for step in self._steps]
         if not any(told) or not records_changes(self.snapshot.config):
-            return [], []
-        found, written = [], []
+            return []
+        found = []
         for step, files in zip(self._steps, told, strict=True):
             if not files and any(isinstance(a, (AddFile, RemoveFile)) for a in step.pending.actions):
                 files = self._told(step)
-                written += [relative_path(f.path) for f in files]
+                self._written += [relative_path(f.path) for f in files]
             found += files
-        return found, written
+        return found
 
     def _told(self, step: _Step) -> list[AddCDCFile]:
         """Change files for a step whose adds, removes and vectors say what it changed."""
