@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,25 +14,29 @@ from deltalite.engine.keys import Coding, KeyColumn, Ranges, equal_keys, key_col
 from deltalite.engine.spill import Source, names_of
 from deltalite.expr.arrow import evaluate, true_mask
 from deltalite.expr.bind import conjunction
+from deltalite.expr.coerce import converted, is_decimal
 from deltalite.expr.vectors import bools, from_numpy, numpy_bools
 from deltalite.model.change import SOURCE, TARGET, KeyPair, Match
 from deltalite.model.expr import BOOLEAN, BoundExpr, Call
-from deltalite.model.types import ArrayType, MapType, StructType, VariantType
+from deltalite.model.types import ArrayType, MapType, PrimitiveType, StructType, VariantType
 
 VERIFY_ROWS = 1 << 16
+MOST_DIGITS = 38
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Keys:
     """The keys of a match.
 
-    :ivar pairs: those that are matched by code; equalities of arrays join the residual condition.
+    :ivar pairs: those that are matched by code.
+    :ivar residual: the rest of the condition over the joined row; equalities that have no codes are part of it.
     """
 
     def __init__(self, match: Match, source: Source) -> None:
-        self.pairs = [pair for pair in match.keys if not _has_array(pair.target.type)]
-        others = [_equality(pair) for pair in match.keys if _has_array(pair.target.type)]
-        residual = [*others, *([match.residual] if match.residual is not None else [])]
+        pairs = [_aligned(pair) for pair in match.keys]
+        self.pairs = [pair for pair in pairs if _has_codes(pair)]
+        residual = [_equality(pair) for pair in pairs if not _has_codes(pair)]
+        residual += [match.residual] if match.residual is not None else []
         self.residual = conjunction(residual) if residual else None
         self.target_sides = [pair.target for pair in match.keys]
         self.source_sides = [pair.source for pair in match.keys]
@@ -179,10 +184,34 @@ def _satisfying(condition: BoundExpr | None, batch: pa.RecordBatch) -> tuple[np.
     return np.flatnonzero(holds), batch.filter(bools(holds))
 
 
-def _has_array(t: object) -> bool:
-    if isinstance(t, StructType):
-        return any(_has_array(f.type) for f in t.fields)
-    return isinstance(t, (ArrayType, MapType, VariantType))
+def _aligned(pair: KeyPair) -> KeyPair:
+    """The pair with decimals of one type, where one holds the digits of both."""
+    ours: Any = pair.target.type
+    theirs: Any = pair.source.type
+    if ours == theirs or not (is_decimal(ours) and is_decimal(theirs)):
+        return pair
+    scale = max(ours.scale, theirs.scale)
+    digits = max(ours.precision - ours.scale, theirs.precision - theirs.scale) + scale
+    if digits > MOST_DIGITS:
+        return pair
+    common = PrimitiveType(f"decimal({digits},{scale})")
+    target, source = (
+        BoundExpr(converted(side.expr, common), common, side.time_zone, side.columns)
+        for side in (pair.target, pair.source)
+    )
+    return KeyPair(target, source, pair.null_safe)
+
+
+def _has_codes(pair: KeyPair) -> bool:
+    return _comparable_by_code(pair.target.type, pair.source.type)
+
+
+def _comparable_by_code(a: Any, b: Any) -> bool:
+    """Whether two types hold the same plain values, or structs of such, whatever the names of their fields."""
+    if isinstance(a, StructType) and isinstance(b, StructType):
+        fields = list(zip(a.fields, b.fields, strict=False))
+        return len(a.fields) == len(b.fields) and all(_comparable_by_code(x.type, y.type) for x, y in fields)
+    return a == b and not isinstance(a, (ArrayType, MapType, VariantType))
 
 
 def _equality(pair: KeyPair) -> BoundExpr:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deltalite.engine.temporary import PIECE_BYTES, BatchFile, pieces
+from deltalite.engine.temporary import PIECE_BYTES, BatchFile, pieces, together
 from deltalite.exceptions import InvalidArgumentError
 from deltalite.expr.arrow import evaluate
 from deltalite.expr.vectors import from_numpy, python_value
@@ -75,7 +75,7 @@ def memory_limit(limit: int | str | None) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process could still take, by the system's and the container's word."""
+    """Bytes of memory that the system has left, or the container allows at all, whichever is less."""
     found = [_from_meminfo()]
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
@@ -206,12 +206,17 @@ class Source:
     def _ascending(self, rows: np.ndarray, indices: list[int]) -> pa.RecordBatch:
         ends = np.searchsorted(rows, self._starts)
         schema = pa.schema([self.schema.field(i) for i in indices])
-        nulls = pa.RecordBatch.from_arrays([pa.nulls(int(ends[0]), f.type) for f in schema], schema=schema)
-        parts = [nulls]
+        parts = []
+        if ends[0]:
+            parts.append(pa.RecordBatch.from_arrays([pa.nulls(int(ends[0]), f.type) for f in schema], schema=schema))
         for number in np.flatnonzero(ends[1:] > ends[:-1]).tolist():
             wanted = rows[ends[number] : ends[number + 1]] - self._starts[number]
             parts.append(self._batches[number].select(indices).take(from_numpy(wanted, pa.int64())))
-        found = concat_batches(parts)
+        if len(parts) == 1:
+            return parts[0]
+        found = concat_batches(
+            parts or [pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in schema], schema=schema)]
+        )
         if found.num_rows != len(rows) and indices:
             raise InvalidArgumentError(
                 f"{len(rows)} rows of the source hold more than 2 GiB of text in one column",
@@ -269,22 +274,15 @@ def names_of(prefix: str, bounds: Sequence[BoundExpr | None]) -> list[str]:
 def _joined(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The batches of a stream in the wanted types, small ones put together."""
     waiting: list[pa.RecordBatch] = []
-    rows = 0
+    rows = size = 0
     for batch in reader:
+        if waiting and (rows + batch.num_rows > BATCH_ROWS or size + batch.nbytes > PIECE_BYTES):
+            yield from together(waiting)
+            waiting, rows, size = [], 0, 0
         if batch.num_rows:
             waiting.append(_conformed(batch, schema))
-            rows += batch.num_rows
-        if rows >= BATCH_ROWS or sum(b.nbytes for b in waiting[-1:]) >= PIECE_BYTES:
-            yield from _together(waiting)
-            waiting, rows = [], 0
-    yield from _together(waiting)
-
-
-def _together(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    if len(batches) > 1 and sum(b.nbytes for b in batches) < 2 * PIECE_BYTES:
-        yield concat_batches(batches)
-    else:
-        yield from batches
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+    yield from together(waiting)
 
 
 def _plain(f: pa.Field) -> pa.Field:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from deltalite.exceptions import StorageError
 from deltalite.expr.vectors import from_numpy
-from deltalite.model.arrow import concat_batches
 
 PIECE_BYTES = 8 << 20
 """What is written at a time; a second copy of so much is made."""
@@ -144,9 +143,14 @@ class Partitions:
         for part, batches in enumerate(self._waiting):
             if batches:
                 self._file = self._file if self._file is not None else BatchFile(batches[0].schema, self._directory)
-                self._written[part] += [self._file.add(piece) for piece in pieces(concat_batches(batches))]
+                self._written[part] += [self._file.add(p) for batch in together(batches) for p in pieces(batch)]
                 batches.clear()
         self._size = 0
+
+
+def together(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """The rows of several batches in one, or in as few as 2 GiB of text in a column allow."""
+    return pa.Table.from_batches(batches).combine_chunks().to_batches() if batches else []
 
 
 def decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
