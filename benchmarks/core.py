@@ -147,12 +147,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Contestant:
-    """An engine doing a workload: ``function(run)`` measures with ``run.clock`` and returns the result to compare."""
+    """An engine doing a workload: ``function(run)`` measures with ``run.clock`` and returns the result to compare.
+
+    ``data_limit``: bytes that the system lets the process have for its data, from its start.
+    """
 
     name: str
     function: Callable[[Run], Any]
     engine: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    data_limit: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import select
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,8 @@ def _run(
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=Path(__file__).parent.parent,
-                env=_environment(data),
+                env=_environment(data, contestant.data_limit),
+                preexec_fn=partial(_limit, contestant.data_limit),
             )
             peak = _watch(child)
             _, status, usage = os.wait4(child.pid, 0)
@@ -96,10 +99,17 @@ def _run(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _environment(data: Path) -> dict[str, str]:
+def _environment(data: Path, data_limit: int | None) -> dict[str, str]:
     """This process' own, with compiled modules kept where the warm-up may write them, as in an installed package."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    if data_limit is not None:
+        kept["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the others reserve a gigabyte of addresses, which counts
     return {**kept, "PYTHONPYCACHEPREFIX": str(data / "pycache")}
+
+
+def _limit(data_limit: int | None) -> None:
+    if data_limit is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (data_limit, resource.RLIM_INFINITY))
 
 
 def _watch(child: subprocess.Popen[bytes]) -> int:
