@@ -17,6 +17,7 @@ from deltalite.features import (
     append_only,
     change_data_feed,
     check_constraints,
+    clustering,
     column_defaults,
     column_mapping,
     deletion_vectors,
@@ -30,7 +31,7 @@ from deltalite.features import (
     variant,
 )
 from deltalite.features.base import Feature, Rewritten, Use, WriteStep
-from deltalite.model.actions import Action, AddFile, Metadata, Protocol, RemoveFile
+from deltalite.model.actions import Action, AddFile, DomainMetadata, Metadata, Protocol, RemoveFile
 from deltalite.model.config import TableConfig, parse_schema
 from deltalite.model.types import StructType
 
@@ -51,7 +52,7 @@ FEATURES: tuple[Feature, ...] = (
     row_tracking.FEATURE,
     identity_columns.FEATURE,
     change_data_feed.FEATURE,
-    plain.CLUSTERING,
+    clustering.FEATURE,
     plain.DOMAIN_METADATA,
     plain.V2_CHECKPOINT,
     plain.VACUUM_PROTOCOL_CHECK,
@@ -231,6 +232,11 @@ def rebased_domains(config: TableConfig) -> frozenset[str]:
     return frozenset(f.rebased_domain for f in _active(config) if f.rebased_domain)
 
 
+def own_domains(config: TableConfig) -> frozenset[str]:
+    """The metadata domains of features that operations may write."""
+    return frozenset(f.own_domain for f in _active(config) if f.own_domain)
+
+
 def finalize(actions: list[Action], base: Snapshot | None, config: TableConfig, now: int) -> list[Action]:
     """The actions with what no file contains. ``config`` is the table's after this commit."""
     for feature in _active(config):
@@ -355,10 +361,13 @@ def stored_configuration(configuration: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def configure(old: TableConfig | None, metadata: Metadata, version: int) -> tuple[Protocol, Metadata, TableConfig]:
+def configure(
+    old: TableConfig | None, metadata: Metadata, version: int, domains: Mapping[str, DomainMetadata] | None = None
+) -> tuple[Protocol, Metadata, TableConfig]:
     """Protocol, metadata and configuration after a change of metadata: negotiated, evolved, checked.
 
     :param old: the table before, or ``None`` for a new one.
+    :param domains: the metadata domains afterwards; by default those of before.
     :param metadata: as the user wants it, steering properties included.
     :param version: the version that the change becomes.
     """
@@ -366,7 +375,7 @@ def configure(old: TableConfig | None, metadata: Metadata, version: int) -> tupl
     protocol = negotiate(old.protocol if old else None, schema, metadata.configuration)
     metadata = replace(metadata, configuration=stored_configuration(metadata.configuration))
     metadata = evolve(old, metadata, protocol, version)
-    config = TableConfig(protocol, metadata)
+    config = TableConfig(protocol, metadata, (old.domains if old else {}) if domains is None else domains)
     check(config)
     ensure_writable(config)
     return protocol, metadata, config

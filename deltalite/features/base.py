@@ -96,6 +96,7 @@ class Feature:
     :param refuse_write: why a table cannot be written here, or ``None``; the default allows it.
     :param rebased_domain: a metadata domain of its own that ``finalize`` writes anew on the base of every attempt, so
         that two commits which write it do not contradict each other.
+    :param own_domain: a metadata domain in which operations keep the feature's configuration.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Feature:
     readable: bool = True
     refuse_write: Callable[[TableConfig], str | None] | None = None
     rebased_domain: str | None = None
+    own_domain: str | None = None
     # -- metadata: ids, histories, enablement marks; then a check that raises if the table is ill-formed
     evolve: Callable[[TableConfig | None, Metadata, int], Metadata] | None = None
     check: Callable[[TableConfig], None] | None = None

@@ -46,7 +46,6 @@ TIMESTAMP_NTZ = Feature(
 V2_CHECKPOINT = Feature("v2Checkpoint", "reader-writer", implied_by=_wants_v2_checkpoints)
 VACUUM_PROTOCOL_CHECK = Feature("vacuumProtocolCheck", "reader-writer")
 DOMAIN_METADATA = Feature("domainMetadata")
-CLUSTERING = Feature("clustering", aliases=("liquid",), requires=("domainMetadata",), refuse_write=_not_yet)
 CHECKPOINT_PROTECTION = Feature("checkpointProtection", refuse_write=_not_yet)
 MATERIALIZED_PARTITIONS = Feature("materializePartitionColumns", refuse_write=_not_yet)
 ICEBERG_COMPAT = tuple(

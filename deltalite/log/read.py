@@ -73,7 +73,8 @@ def read_snapshot(store: Store, version: int | None = None) -> Snapshot:
     """
     found = _segment(store, version)
     state = LogState(store, found, lambda: _whole_segment(store, found.version))
-    config = state.config()
+    domains = LazyMapping(state.domains)
+    config = replace(state.config(), domains=domains)
     features.ensure_readable(config.protocol)
     file = found.commits.get(found.version)
     return Snapshot(
@@ -81,7 +82,7 @@ def read_snapshot(store: Store, version: int | None = None) -> Snapshot:
         config=config,
         files=FileSet(state.files, features.partition_keys(config)),
         transactions=LazyMapping(state.transactions),
-        domains=LazyMapping(state.domains),
+        domains=domains,
         timestamp=state.timestamp(config),
         totals=state.totals(),
         checkpoint_version=found.checkpoints[0].version if found.checkpoints else None,

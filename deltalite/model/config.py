@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from deltalite.exceptions import InvalidTableError
-from deltalite.model.actions import Metadata, Protocol
+from deltalite.model.actions import DomainMetadata, Metadata, Protocol
 from deltalite.model.properties import Property
 from deltalite.model.types import Field, Schema, StructType, type_from_json
 
@@ -18,10 +18,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TableConfig:
-    """What a table is at one version, apart from its files. Having one means it was checked."""
+    """What a table is at one version, apart from its files. Having one means it was checked.
+
+    ``domains`` are the live metadata domains, for the features that keep their configuration in one.
+    """
 
     protocol: Protocol
     metadata: Metadata
+    domains: Mapping[str, DomainMetadata] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         names = {f.name.lower() for f in self.schema.fields}

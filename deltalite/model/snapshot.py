@@ -95,8 +95,9 @@ class Snapshot:
                 transactions[action.app_id] = action
             elif isinstance(action, DomainMetadata):
                 domains[action.domain] = action
-        same = protocol is self.config.protocol and metadata is self.config.metadata
-        config = self.config if same else TableConfig(protocol, metadata)
+        live = _merged(self.domains, domains) if domains else self.domains
+        same = protocol is self.config.protocol and metadata is self.config.metadata and not domains
+        config = self.config if same else TableConfig(protocol, metadata, live)
         in_commit = commit.info.in_commit_timestamp if commit.info else None
         return replace(
             self,
@@ -104,7 +105,7 @@ class Snapshot:
             config=config,
             files=self.files.advance(commit, partition_keys(config)),
             transactions={**self.transactions, **transactions} if transactions else self.transactions,
-            domains=_merged(self.domains, domains) if domains else self.domains,
+            domains=live,
             timestamp=in_commit if in_commit is not None else commit.modified_ms,
             totals=None,
             mark=CommitMark(len(commit.data), None, zlib.crc32(commit.data)),

@@ -24,9 +24,12 @@ def config_after(pending: PendingCommit, base: Snapshot | None) -> TableConfig:
     metadata = next((a for a in pending.actions if isinstance(a, Metadata)), base.config.metadata if base else None)
     if protocol is None or metadata is None:
         raise InvalidTableError("the first commit of a table holds its protocol and its metadata")
-    if base is not None and protocol is base.config.protocol and metadata is base.config.metadata:
+    domains = {a.domain: a for a in pending.actions if isinstance(a, DomainMetadata)}
+    if base is None:
+        return TableConfig(protocol, metadata, domains)
+    if protocol is base.config.protocol and metadata is base.config.metadata and not domains:
         return base.config
-    return TableConfig(protocol, metadata)
+    return TableConfig(protocol, metadata, {**base.domains, **domains} if domains else base.domains)
 
 
 def finalize(pending: PendingCommit, base: Snapshot | None, now: int) -> list[Action]:
@@ -37,7 +40,7 @@ def finalize(pending: PendingCommit, base: Snapshot | None, now: int) -> list[Ac
     :raises InvalidArgumentError: when the table forbids such a commit (append-only, domains of features).
     """
     config = config_after(pending, base)
-    _refuse_contradictions(pending)
+    _refuse_contradictions(pending, features.own_domains(config))
     actions: list[Action] = [_commit_info(pending, base, now), *pending.transactions, *pending.actions]
     actions = features.finalize(actions, base, config, now)
     return sorted(actions, key=lambda action: _ORDER.get(type(action), 3))
@@ -82,7 +85,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
-def _refuse_contradictions(pending: PendingCommit) -> None:
+def _refuse_contradictions(pending: PendingCommit, own_domains: frozenset[str]) -> None:
     """No file added twice, none removed twice, and none both at once under one key (PROTOCOL.md, "Reconciliation").
 
     Nor may a domain be written that features keep for themselves (PROTOCOL.md, "Domain Metadata").
@@ -91,7 +94,9 @@ def _refuse_contradictions(pending: PendingCommit) -> None:
     removed: set[str] = set()
     keys: set[FileKey] = set()
     for action in pending.actions:
-        if isinstance(action, DomainMetadata) and action.domain.startswith("delta."):
+        if isinstance(action, DomainMetadata):
+            if not action.domain.startswith("delta.") or action.domain in own_domains:
+                continue
             raise InvalidArgumentError(
                 f"the metadata domain {action.domain!r} belongs to a table feature, which alone writes it",
                 hint="names outside 'delta.' are free for your own use",

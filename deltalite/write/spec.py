@@ -45,7 +45,8 @@ def spec_of(
     metadata = config.metadata
     properties = tuple(sorted(metadata.configuration.items()))
     partitioning = tuple(metadata.partition_columns)
-    base = _base(_Key(config.protocol, metadata.schema_string, partitioning, properties, carried, config))
+    indexed = features.stats_columns(config)
+    base = _base(_Key(config.protocol, metadata.schema_string, partitioning, properties, carried, indexed, config))
     parquet = base.parquet
     if writer_properties is not None:
         parquet = parquet_options(writer_properties, parquet.compression, base)
@@ -72,6 +73,7 @@ class _Key:
     partition_columns: tuple[str, ...]
     properties: tuple[tuple[str, str], ...]
     carried: tuple[str, ...]
+    indexed: tuple[Path, ...]
     config: TableConfig = field(compare=False, repr=False)
 
 
