@@ -81,8 +81,9 @@ class Refusals:
         """How many examples of ambiguous rows are still welcome."""
         return EXAMPLES - len(self._ambiguous_keys)
 
-    def check(self) -> None:
+    def check(self, complete: bool = True) -> None:
         """
+        :param complete: whether all rows of the table were looked at.
         :raises MergeRefusedError: a ``fail`` clause applied to a row.
         :raises MultipleMatchesError: several source rows would change one row of the table.
         """
@@ -99,8 +100,9 @@ class Refusals:
                 keys=self._failed_keys,
             )
         if self._ambiguous:
+            rows = f"{'' if complete else 'at least '}{self._ambiguous} of its rows"
             raise MultipleMatchesError(
-                f"several rows of the source would change the same row of the table, for {self._ambiguous} of its rows"
+                f"several rows of the source would change the same row of the table, for {rows}"
                 f"; keys, for example: {_shown(self._ambiguous_keys)}",
                 hint="make the source unique by the keys of the match; nothing was written",
                 count=self._ambiguous,

@@ -23,6 +23,7 @@ from deltalite.expr.vectors import bools, from_numpy, numpy_bools, numpy_values,
 _FULL = 1 << 64
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
+_NULL = 0x9FB21C651E98DF25
 _LONG_TEXT = 256
 _KEPT_BYTES = np.array([(1 << 8 * n) - 1 for n in range(8)] + [_FULL - 1], np.uint64)
 """Masks for the words at the ends of texts."""
@@ -144,7 +145,10 @@ class Coding:
             values = column.values
             words = _numbers(values).view(np.uint64) if _has_numbers(values.type) else _hashed(values, self.seed)
             if values.null_count:
-                words = np.where(valid_mask(values), words, np.uint64(0x5BD1E995))
+                null = np.uint64(
+                    _NULL * (self.seed + 1) % _FULL
+                )  # a value that it collides with is another's next time
+                words = np.where(valid_mask(values), words, null)
             codes = _mixed(codes, words)
         return codes
 

@@ -32,6 +32,8 @@ from deltalite.model.tasks import ROW_INDEX
 PAIRS_AT_ONCE = 1 << 18
 MOST_PAIRS = 10**9
 """Pairs that a match without keys may look at."""
+ENOUGH_PAIRS = 10**8
+"""After so many pairs, a match that is ambiguous is refused without a look at the rest."""
 _FILE = "_file"
 
 
@@ -86,7 +88,7 @@ class _Matching:
         self.refusals = Refusals(clauses)
         self.found = Found()
         self.source_matched = np.zeros(source.num_rows if self.not_matched else 0, bool)
-        self.table_rows_paired = 0
+        self.table_rows_paired = self.pairs_seen = 0
         over_pairs = [self.residual, *self.matched.conditions]
         self.alike = self.residual is None and not names_of(SOURCE, over_pairs)
         """Whether all source rows with one key do the same to a row of the table."""
@@ -172,6 +174,10 @@ class _Matching:
             first = np.flatnonzero(decided[rows] < 0)[::-1]  # of several for one row, the last assignment stays
             decided[rows[first]] = clauses[first]
             from_row[rows[first]] = sources[first]
+            self.pairs_seen += len(rows)
+            if self.pairs_seen > ENOUGH_PAIRS and not self.matched.lone_delete and np.any(times > 1):
+                self._ambiguous(batch, np.flatnonzero(times > 1), lookup)
+                self.refusals.check(complete=False)
         if not self.matched.lone_delete:
             self._ambiguous(batch, np.flatnonzero(times > 1), lookup)
         if self.by_source:
@@ -239,8 +245,8 @@ class _Matching:
         ours, theirs = self.table_rows_paired, len(lookup.index.rows)
         if ours * theirs > MOST_PAIRS:
             raise InvalidArgumentError(
-                "the condition of the match has no equality between the table and the source, so each row of one would "
-                f"be compared with each of the other: {theirs} rows of the source with at least {ours} of the table",
+                "the condition of the match has no equality of plain values between the table and the source, so that "
+                f"{theirs} rows of the source would each be compared with at least {ours} rows of the table",
                 hint="add an equality such as target.id = source.id, or conditions on either side that few rows meet",
                 source_rows=theirs,
                 target_rows=ours,

@@ -100,6 +100,16 @@ def test_hashes_may_collide(monkeypatch, limit, good_seed):
     assert told(edits, None)[0] == {i: (1, -1) if i % 2 else (0, i // 2) for i in range(60)}
 
 
+def test_a_value_may_hash_like_null():
+    schema = Schema([Field("a", PrimitiveType("string")), Field("b", PrimitiveType("long"))])
+    merge = Merge(schema, schema)
+    match = Match((merge.pair("t_a", "s_a"), merge.pair("t_b", "s_b", null_safe=True)))
+    number = int(np.uint64(keys._NULL).astype(np.int64))
+    rows = pa.table({"a": ["x", "x", "x"], "b": pa.array([None, number, 3], pa.int64())})
+    edits = run(rows, rows.take([2, 1, 0]), match, [merge.clause("matched", "update")])
+    assert told(edits, None)[0] == {0: (0, 2), 1: (0, 1), 2: (0, 0)}
+
+
 @pytest.mark.parametrize("value", [0, 1, 9, -1])
 def test_the_code_of_null_is_no_values(value):
     """A value just below the source's least must not be taken for null, nor one above for anything."""

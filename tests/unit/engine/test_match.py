@@ -118,6 +118,17 @@ def test_a_key_that_repeats_a_hundred_thousand_times_on_both_sides():
     assert len(edits.files[0].positions) == 100_000 and edits.inserted == ()
 
 
+def test_an_ambiguous_match_of_very_many_pairs_is_refused_early(monkeypatch):
+    monkeypatch.setattr(matching, "ENOUGH_PAIRS", 10_000)
+    clauses = (UPSERT.clause("matched", "update", "s_v >= 0"), INSERT)
+    many = numbers(np.zeros(2000, np.int64))
+    with pytest.raises(MultipleMatchesError, match=r"at least \d+ of its rows") as caught:
+        run(many, many, ON_K, clauses, batch_rows=1000)
+    assert caught.value.source_rows == [list(range(5))] * 5 and caught.value.count < 1000
+    lone = (UPSERT.clause("matched", "delete"), INSERT)
+    assert len(run(many, many, Match(ON_K.keys, residual=UPSERT.condition("s_v >= 0")), lone).files[0].positions) == 2000
+
+
 # -- rows without a match ----------------------------------------------------------------------------------------------
 
 
@@ -205,7 +216,7 @@ def test_too_many_pairs(monkeypatch):
     match = Match((), residual=UPSERT.condition("t_k > s_k"))
     assert not run(numbers(range(100)), numbers([90, 200]), match, (UPDATE,), batch_rows=10).is_empty
     monkeypatch.setattr(matching, "MOST_PAIRS", 100)
-    with pytest.raises(InvalidArgumentError, match="2 rows of the source with at least 60 of the table") as caught:
+    with pytest.raises(InvalidArgumentError, match="2 rows of the source would each be compared with at least 60 rows") as caught:
         run(numbers(range(100)), numbers([90, 200]), match, (UPDATE,), batch_rows=10)
     assert (caught.value.source_rows, caught.value.target_rows) == (2, 60)
 
