@@ -18,6 +18,7 @@ from deltalite.expr.functions.registry import build
 from deltalite.expr.joined import bound_like, split_match, target_only
 from deltalite.expr.parse import parse_expression
 from deltalite.expr.scope import Scope
+from deltalite.expr.simplify import simplified
 from deltalite.interop.input import to_reader
 from deltalite.model.actions import Action
 from deltalite.model.change import SOURCE, Clause, ClauseAction, KeyPair, Match, RowChanges, When
@@ -167,7 +168,8 @@ def _key_range(key: KeyPair, source: Source) -> BoundExpr | None:
     values = source.distinct(key.source, KEYS_LISTED)
     low, high, nulls = source.bounds(key.source)
     if values is not None:
-        tests: list[Expr] = [Call("in", (target.expr, *(Literal(v, kind) for v in values)), BOOLEAN)] if values else []
+        known = Call("in", (target.expr, *(Literal(v, kind) for v in values)), BOOLEAN)
+        tests: list[Expr] = [simplified(known)] if values else []
     elif low is not None:
         ends = (
             Call(">=", (target.expr, Literal(low, kind)), BOOLEAN),

@@ -441,7 +441,6 @@ def test_of_two_merges_of_one_new_key_one_lands(name: str, files: list[list[Row]
     assert rows_of(second).total() == len(files) + 1
 
 
-@pytest.mark.xfail(strict=True, reason="a list of keys is no literal array yet, so that statistics do not judge it")
 def test_statistics_show_that_two_merges_of_different_keys_agree() -> None:
     first = table_of([("1", 1, 0)])
     second = DeltaTable(first._store)
