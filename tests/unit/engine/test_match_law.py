@@ -100,7 +100,7 @@ def split(rows: int, cuts: list[int]) -> list[int]:
     return [b - a for a, b in zip([0, *ends], ends)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(cases(), st.sampled_from(["64MB", 1, 300, 1000]), st.lists(st.integers(0, 12), max_size=3), st.integers(1, 5))
 def test_equals_nested_loops(case, limit, cuts, batch_rows):
     names, safe, parts, (target, source), clauses = case
