@@ -19,8 +19,8 @@ from deltalite.cli.settings import Settings
 
 NAME = "deltalite"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Look": ("look", "files", "data", "log"),
-    "Write": ("write",),
+    "Look": ("look", "files", "data", "compare", "log"),
+    "Write": ("write", "change"),
     "Maintain": ("maintain",),
     "Table": ("properties",),
     "Other": ("other",),

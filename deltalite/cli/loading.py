@@ -47,8 +47,7 @@ class Txn(click.ParamType):
         return app_id, int(version)
 
 
-_INPUT_OPTIONS = (
-    click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(allow_dash=True)),
+FORMAT_OPTIONS = (
     click.option(
         "--format", type=click.Choice(FORMATS), help="Format of the input; else the name of the file tells it."
     ),
@@ -65,6 +64,12 @@ _INPUT_OPTIONS = (
     click.option("--delimiter", metavar="CHAR", help="What separates the cells of csv; a comma by default."),
     click.option("--column-names", type=Columns(), help="Names for csv that has no header."),
     click.option("--batch-rows", type=click.IntRange(1), metavar="N", help="Rows to hold at a time, at most."),
+)
+"""How an input is read."""
+
+_INPUT_OPTIONS = (
+    click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(allow_dash=True)),
+    *FORMAT_OPTIONS,
     click.option("--schema-mode", type=click.Choice(("merge",)), help="merge adds columns that the table lacks."),
     click.option("--target-file-size", type=Size(), help="Size of the data files: 128MB."),
     click.option("--txn", type=Txn(), help="Skip the load if the table has seen this version of the application."),
@@ -81,12 +86,13 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_rows(
-    settings: Settings, handle: DeltaTable | None, given: Mapping[str, Any]
+    settings: Settings, handle: DeltaTable | None, given: Mapping[str, Any], given_only: bool = False
 ) -> tuple[pa.RecordBatchReader, RowProgress]:
     """The rows of the inputs, and the progress that counts them.
 
     :param handle: the table whose columns give the types; ``None`` for one that is yet to be created.
     :param given: the values of ``input_options`` by name.
+    :param given_only: exactly the columns of the inputs, those that the table lacks included.
     """
     from deltalite.interop.rows_from import InputOptions, arranged, open_inputs
     from deltalite.interop.rows_from.csvs import CsvOptions
@@ -102,7 +108,8 @@ def open_rows(
     fields = {f.name.lower(): f for schema in (known, named) if schema is not None for f in schema.fields}
     options = InputOptions(
         schema=Schema(list(fields.values())) if fields else None,
-        extend=given["schema_mode"] == "merge",
+        extend=given_only or given["schema_mode"] == "merge",
+        given_only=given_only,
         csv=CsvOptions(given["delimiter"] or ",", given["null_values"] or ("",), given["column_names"]),
         batch_rows=given["batch_rows"],
     )

@@ -26,6 +26,23 @@ RESULT = (
     Field("dry_run", "boolean", "nothing was done, this is what would be"),
 )
 
+_SHARED = {f.name: f for f in RESULT}
+ROW_CHANGES = (
+    _SHARED["version"],
+    _SHARED["operation"],
+    Field("rows_inserted", "integer", "new rows"),
+    Field("rows_updated", "integer", "rows with new values"),
+    Field("rows_deleted", "integer", "rows that left"),
+    Field("rows_copied", "integer", "rows written again unchanged, because others of their file changed"),
+    Field("deletion_vectors", "integer", "files in which rows were marked as deleted instead"),
+    Field("files", "integer", "files written; null in a dry run"),
+    Field("bytes", "integer", "their size in bytes; in a dry run an estimate"),
+    Field("removed_files", "integer", "files taken out of the table"),
+    Field("removed_bytes", "integer", "their size in bytes; null in a dry run"),
+    *(_SHARED[name] for name in ("duration_s", "txn_id", "skipped", "dry_run")),
+)
+"""What commands print that change rows."""
+
 
 def commit_properties(message: str | None) -> CommitProperties | None:
     """What ``--message`` puts into a commit."""

@@ -24,25 +24,26 @@ from deltalite.model.types import Field, PrimitiveType, StructType
 _NO_COLUMNS = StructType([])
 
 
-def run(statement: Statement, target: Any, source: Any = None) -> Any:
+def run(statement: Statement, target: Any, source: Any = None, **arguments: Any) -> Any:
     """What the statement says, done to a table.
 
     :param target: the ``DeltaTable`` that the statement changes.
     :param source: what its source stands for: anything that ``interop.input.to_reader`` takes.
-    :return: the ``CommitResult``.
+    :param arguments: more arguments of the method of the table (``dry_run``, ``memory_limit``); none for INSERT.
+    :return: the ``CommitResult``; with ``dry_run`` the ``ChangePreview``.
     :raises ExpressionError: for names and types that do not fit.
     """
     if isinstance(statement, Merge):
-        return _merge(statement, target, source)
+        return _merge(statement, target, source, **arguments)
     if isinstance(statement, Insert):
         return _insert(statement, target, source)
     scope = Scope.of(target.schema(), statement.target.qualifier)
     predicate = None if statement.condition is None else _plain(statement.condition, scope)
     if isinstance(statement, Delete):
-        return target.delete(predicate)
+        return target.delete(predicate, **arguments)
     assert isinstance(statement, Update)
     values = [(path, _plain(value, scope)) for path, value in statement.values]
-    return target.update(_updates(values, scope), predicate=predicate)
+    return target.update(_updates(values, scope), predicate=predicate, **arguments)
 
 
 def _plain(expr: Expr, scope: Scope) -> Expr:
@@ -70,11 +71,11 @@ def _updates(values: Iterable[tuple[Path, Expr]], scope: Scope) -> dict[str, Exp
 # -- MERGE -----------------------------------------------------------------------------------------------------------
 
 
-def _merge(statement: Merge, target: Any, source: Any) -> Any:
+def _merge(statement: Merge, target: Any, source: Any, dry_run: bool = False, **arguments: Any) -> Any:
     names = statement.target.qualifier, statement.source.qualifier
     merger = target.merge(
         source, statement.condition, target_alias=names[0], source_alias=names[1],
-        merge_schema=statement.schema_evolution,
+        merge_schema=statement.schema_evolution, **arguments,
     )  # fmt: skip
     scope = Scope.of(target.schema(), names[0], _NO_COLUMNS, names[1])
     for clause in statement.clauses:
@@ -84,7 +85,7 @@ def _merge(statement: Merge, target: Any, source: Any) -> Any:
         elif clause.values is not None:
             arguments["updates"] = _updates(clause.values, scope)
         getattr(merger, _method(clause))(**arguments)
-    return merger.execute()
+    return merger.execute(dry_run=dry_run)
 
 
 def _method(clause: WhenClause) -> str:

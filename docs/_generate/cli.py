@@ -96,6 +96,22 @@ compressed (`.gz`, `.bz2`, `.zst`), and stdin as `-`. The load is one commit, an
 
 `overwrite` says what it will replace and asks. Without a terminal to ask on it does nothing unless told `--yes`.
 
+## Changing rows
+
+`upsert`, `merge`, `delete` and `update` are one commit each, and `upsert` and `merge` read their FILE like `append`:
+one file, stdin, or another table. It has exactly the columns that it has: what a csv header or the first megabytes of
+JSON lack is no column, and what only FILE has (an `op`, a time) can be named in conditions. A key that single rows of
+JSON lack is null there.
+
+* Rows that leave or get new values are a reason to ask: the plan and what it comes to are shown first. Without a
+  terminal nothing happens unless `--yes` says so. Inserting alone asks nobody.
+* `--dry-run` finds the rows and counts them, with the keys of the real result. `--explain` also shows which files are
+  looked into, skipped (and why), marked with a deletion vector, rewritten or removed, and what that costs.
+* `--memory-limit 512MB` bounds what is held; beyond it temporary files are used.
+* `--txn APPID:VERSION` makes a change repeatable, as it does a load.
+
+`changes` shows what versions did, row by row, `diff` what is different between two of them.
+
 ## Exit codes
 
 {exit_codes}

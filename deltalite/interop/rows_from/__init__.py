@@ -24,12 +24,14 @@ class InputOptions:
 
     :param schema: types for the columns of text formats, found by name ignoring case.
     :param extend: columns that ``schema`` lacks are read too, with guessed types.
+    :param given_only: columns of ``schema`` that the input lacks stay away; without it JSON has them, as null.
     :param csv: how csv is written; ``None`` is the usual way.
     :param batch_rows: rows of a batch at most; ``None`` leaves it to the format.
     """
 
     schema: StructType | None = None
     extend: bool = False
+    given_only: bool = False
     csv: CsvOptions | None = None
     batch_rows: int | None = None
 
@@ -63,7 +65,8 @@ def _open(source: Source, options: InputOptions) -> pa.RecordBatchReader:
     if source.format in ("json", "ndjson"):
         from deltalite.interop.rows_from.jsons import read_json
 
-        return read_json(source.open(), options.schema, options.extend, source.format == "ndjson", source.name)
+        lines = source.format == "ndjson"
+        return read_json(source.open(), options.schema, options.extend, lines, source.name, options.given_only)
     try:
         return _parquet(source, options) if source.format == "parquet" else _arrow(source)
     except pa.ArrowInvalid as error:

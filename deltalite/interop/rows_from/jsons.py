@@ -27,7 +27,7 @@ _NULL_LINE = re.compile(rb"(?:\A|\n)\s*null")
 
 
 def read_json(
-    stream: BinaryIO, schema: StructType | None, extend: bool, lines: bool, name: str
+    stream: BinaryIO, schema: StructType | None, extend: bool, lines: bool, name: str, given_only: bool = False
 ) -> pa.RecordBatchReader:
     """The rows of a JSON file as a stream.
 
@@ -37,11 +37,12 @@ def read_json(
     :param extend: keys that ``schema`` lacks become columns too, with guessed types.
     :param lines: one object per line, and nothing else.
     :param name: the file, for messages.
+    :param given_only: columns of ``schema`` that the first megabytes lack stay away.
     :raises SchemaMismatchError: while reading, for a value that is not of its column's type or a key that is no column.
     """
     chunks = json_chunks(stream, lines, name)
     first = next(chunks, b"")
-    columns = _columns(first, schema, extend, name)
+    columns = _columns(first, schema, extend, name, given_only)
     wanted = pa.schema([pa.field(c.name, type_to_arrow(c.type), c.nullable) for c in columns])
     return pa.RecordBatchReader.from_batches(wanted, _batches(first, chunks, columns, wanted, name))
 
@@ -68,7 +69,7 @@ def _prepended(first: bytes, chunks: Iterable[bytes]) -> Iterator[bytes]:
 # -- what the columns are ----------------------------------------------------------------------------------------------
 
 
-def _columns(first: bytes, schema: StructType | None, extend: bool, name: str) -> list[Field]:
+def _columns(first: bytes, schema: StructType | None, extend: bool, name: str, given_only: bool) -> list[Field]:
     """The columns to read, under the names that the file uses for them.
 
     A column that the table computes for itself counts only if the file begins with it.
@@ -82,10 +83,14 @@ def _columns(first: bytes, schema: StructType | None, extend: bool, name: str) -
         for f in schema.fields
         if f.name.lower() in spelled or not any(mark in f.metadata for mark in COMPUTED)
     ]
+    guessed = _guessed(first, name) if extend or given_only else []
+    if given_only:
+        given = {f.name.lower() for f in guessed}
+        columns = [f for f in columns if f.name.lower() in given]
     for f in columns:
         _refuse_variant(f, name)
     if extend:
-        columns += [f for f in _guessed(first, name) if schema.get(f.name) is None]
+        columns += [f for f in guessed if schema.get(f.name) is None]
     return columns
 
 
