@@ -10,12 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from deltalite.exceptions import InvalidArgumentError
 from deltalite.features.base import Feature
 from deltalite.model.arrow import type_to_arrow
 from deltalite.model.config import TableConfig
+from deltalite.model.expr import type_name
 from deltalite.model.properties import TYPE_WIDENING
-from deltalite.model.types import DataType, PrimitiveType
+from deltalite.model.types import DataType, Field, PrimitiveType
 
+HISTORY = "delta.typeChanges"
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
 _DIGITS = {pa.int8(): 10, pa.int16(): 10, pa.int32(): 10, pa.int64(): 20}
 
@@ -44,8 +47,38 @@ def _convert(stored: pa.DataType, wanted: DataType) -> Callable[[Any], pa.Array]
     return (lambda values: values.cast(target)) if is_widening(stored, target) else None
 
 
-def _refuse_write(_: TableConfig) -> str:
-    return "deltalite reads such tables and does not write them yet"
+def check_widening(config: TableConfig, path: tuple[str, ...], old: DataType, new: DataType) -> None:
+    """Refuse a change of type that is no widening, or in a table that does not have it turned on.
+
+    :raises InvalidArgumentError: saying which of the two.
+    """
+    name = ".".join(path)
+    plain = isinstance(old, PrimitiveType) and isinstance(new, PrimitiveType)
+    if not plain or not is_widening(type_to_arrow(old), type_to_arrow(new)):
+        raise InvalidArgumentError(
+            f"the type of {name!r} cannot change from {type_name(old)} to {type_name(new)}",
+            hint="types only grow, so that every value stays exact (PROTOCOL.md, Type Widening); "
+            "rewrite the table for any other change",
+            column=name,
+        )
+    if not config.get(TYPE_WIDENING):
+        raise InvalidArgumentError(
+            f"{name!r} could grow from {type_name(old)} to {type_name(new)}, but the table does not allow it",
+            hint=f"set the property {TYPE_WIDENING.name} to true first",
+            column=name,
+        )
+
+
+def recorded(field: Field, inside: tuple[str, ...], old: DataType, new: DataType) -> Field:
+    """The field with the change in its history.
+
+    :param inside: the way from the field to what changed, through arrays and maps.
+    """
+    entry = {"fromType": str(old.type), "toType": str(new.type)}
+    if inside:
+        entry["fieldPath"] = ".".join(inside)
+    history = [*field.metadata.get(HISTORY, ()), entry]
+    return field.with_(metadata={**field.metadata, HISTORY: history})
 
 
 FEATURE = Feature(
@@ -54,5 +87,4 @@ FEATURE = Feature(
     aliases=("typeWidening-preview",),
     property=TYPE_WIDENING.name,
     convert=_convert,
-    refuse_write=_refuse_write,
 )

@@ -5,24 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from deltalite import features
 from deltalite.exceptions import InvalidArgumentError
 from deltalite.model.actions import Metadata
 from deltalite.model.change import LogOnly
+from deltalite.model.pending import ReadSet
 from deltalite.model.properties import check_names, normalise
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
+from deltalite.operations import columns
 from deltalite.operations.execute import Outcome, perform
 from deltalite.operations.options import CommitProperties, Committing, PostCommitHookProperties
+from deltalite.operations.reading import Reading
 from deltalite.storage.base import Store
 
 
-def plan_metadata(base: Snapshot, metadata: Metadata, operation: str, parameters: Mapping[str, object]) -> LogOnly:
+def plan_metadata(
+    base: Snapshot,
+    metadata: Metadata,
+    operation: str,
+    parameters: Mapping[str, object],
+    reads: ReadSet | None = None,
+) -> LogOnly:
     """The commit that gives a table new metadata, and a protocol that carries it."""
     protocol, metadata, _ = features.configure(base.config, metadata, base.version + 1)
     changed = () if protocol == base.config.protocol else (protocol,)
-    return LogOnly((*changed, metadata), operation, parameters)
+    return LogOnly((*changed, metadata), operation, parameters, reads or ReadSet())
 
 
 class TableAlterer:
@@ -34,9 +44,11 @@ class TableAlterer:
         snapshot: Callable[[], Snapshot],
         moved: Callable[[Outcome], CommitResult],
         run: Callable[..., Outcome] = perform,
+        external: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._run = run
+        self._external = tuple(external)
         self._snapshot = snapshot
         self._moved = moved
 
@@ -133,6 +145,218 @@ class TableAlterer:
         def plan(base: Snapshot) -> LogOnly:
             metadata = replace(base.config.metadata, **{what: text})
             return plan_metadata(base, metadata, f"SET TABLE {what.upper()}", {what: text})
+
+        return self._alter(plan, commit_properties, post_commithook_properties)
+
+    # -- columns ---------------------------------------------------------------------------------------------------
+
+    def add_columns(
+        self,
+        fields: Any,
+        *,
+        into: str | Sequence[str] = (),
+        first: bool = False,
+        after: str | None = None,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Add columns; rows that are there read as null in them.
+
+        :param fields: a ``Field``, several, a ``Schema``, an Arrow schema, or DDL text: ``"x int, y string"``.
+        :param into: the struct to add fields to, as a dotted path; the table itself by default.
+        :param first: put them first.
+        :param after: put them behind this column.
+        :raises InvalidArgumentError: for a column that exists, is NOT NULL, or has a default or an expression.
+        """
+        given = columns.new_fields(fields)
+        return self._edit(lambda base: columns.add(base, given, into, first, after), commit_properties,
+                          post_commithook_properties)  # fmt: skip
+
+    def drop_columns(
+        self,
+        names: str | Sequence[str],
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Drop columns, or fields inside of structs. No file is rewritten: the values stay in old files, unread.
+
+        :param names: dotted paths.
+        :raises InvalidArgumentError: without column mapping (``delta.columnMapping.mode``), for partition columns and
+            for columns that a constraint or a generated column uses.
+        """
+        wanted = [names] if isinstance(names, str) else list(names)
+        return self._edit(lambda base: columns.drop(base, wanted), commit_properties, post_commithook_properties)
+
+    def rename_column(
+        self,
+        name: str,
+        new_name: str,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Rename a column, or a field inside of structs; needs column mapping as :meth:`drop_columns` does.
+
+        :param name: a dotted path.
+        :param new_name: the last part of the path only.
+        """
+        return self._edit(
+            lambda base: columns.rename(base, name, new_name), commit_properties, post_commithook_properties
+        )
+
+    def move_column(
+        self,
+        name: str,
+        *,
+        first: bool = False,
+        after: str | None = None,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Change the order of columns, or of the fields of a struct."""
+        return self._edit(
+            lambda base: columns.move(base, name, first, after), commit_properties, post_commithook_properties
+        )
+
+    def set_column_type(
+        self,
+        name: str,
+        data_type: Any,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Let the type of a column grow; old files stay and are cast as they are read.
+
+        :param name: a dotted path, which may lead into arrays (``a.element``) and maps (``m.key``, ``m.value``).
+        :param data_type: a type or its name, as in ``"bigint"``.
+        :raises InvalidArgumentError: for a change that is no widening (PROTOCOL.md, "Type Widening"), or without
+            ``delta.enableTypeWidening``.
+        """
+        return self._edit(
+            lambda base: columns.widen(base, name, data_type), commit_properties, post_commithook_properties
+        )
+
+    def drop_column_not_null(
+        self,
+        column_name: str,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Allow a column to be null."""
+        return self._edit(
+            lambda base: columns.allow_null(base, column_name), commit_properties, post_commithook_properties
+        )
+
+    def set_column_not_null(
+        self,
+        column_name: str,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Forbid nulls in a column, after a look at the rows that are there.
+
+        :raises ConstraintViolation: when there are nulls, saying how many.
+        """
+        return self._edit(
+            lambda base: columns.forbid_null(base, column_name, self._reading(base)),
+            commit_properties,
+            post_commithook_properties,
+        )
+
+    def set_column_metadata(
+        self,
+        column: str,
+        metadata: Mapping[str, Any],
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Set entries of a column's metadata, ``comment`` for example; ``None`` removes one.
+
+        :raises InvalidArgumentError: for the entries that the table itself keeps (``delta.*``).
+        """
+        return self._edit(
+            lambda base: columns.describe(base, column, metadata), commit_properties, post_commithook_properties
+        )
+
+    def set_column_comment(self, column: str, comment: str | None, **properties: Any) -> CommitResult:
+        """Describe a column; ``None`` removes the description."""
+        return self.set_column_metadata(column, {"comment": comment}, **properties)
+
+    def set_column_default(
+        self,
+        column: str,
+        expression: str | None,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """The value of a column for new rows that lack it; ``None`` removes it. Rows that are there stay as they are.
+
+        :param expression: constant SQL, as in ``"0"`` or ``"current_timestamp()"``.
+        """
+        return self._edit(
+            lambda base: columns.set_default(base, column, expression), commit_properties, post_commithook_properties
+        )
+
+    # -- constraints and features ----------------------------------------------------------------------------------
+
+    def add_constraint(
+        self,
+        constraints: Mapping[str, str],
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Add CHECK constraints, after a look at the rows that are there.
+
+        :param constraints: SQL conditions by name.
+        :raises ConstraintViolation: when rows break one, with their number and examples.
+        """
+        return self._edit(
+            lambda base: columns.add_constraints(base, constraints, self._reading(base)),
+            commit_properties,
+            post_commithook_properties,
+        )
+
+    def drop_constraint(
+        self,
+        name: str,
+        raise_if_not_exists: bool = True,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Drop a CHECK constraint.
+
+        :param raise_if_not_exists: when false, a constraint that is not there is no error and nothing is committed.
+        """
+        return self._edit(
+            lambda base: columns.drop_constraint(base, name, raise_if_not_exists),
+            commit_properties,
+            post_commithook_properties,
+        )
+
+    def _reading(self, base: Snapshot) -> Reading:
+        return Reading(self._store, base, self._external)
+
+    def _edit(
+        self,
+        edit: Callable[[Snapshot], columns.Edit | None],
+        commit_properties: CommitProperties | None,
+        post_commithook_properties: PostCommitHookProperties | None,
+    ) -> CommitResult:
+        """Commit an edit of the metadata; an edit of nothing is no commit."""
+
+        def plan(base: Snapshot) -> LogOnly:
+            found = edit(base)
+            if found is None or found.metadata == base.config.metadata:
+                operation = "ALTER TABLE" if found is None else found.operation
+                return LogOnly((), operation, {})
+            return plan_metadata(base, found.metadata, found.operation, found.parameters, found.reads)
 
         return self._alter(plan, commit_properties, post_commithook_properties)
 

@@ -14,7 +14,7 @@ from deltalite._lazy import LazyModule
 from deltalite.exceptions import CommitOutcomeUnknown, ConcurrentTransactionError, ExpressionError
 from deltalite.log import read
 from deltalite.model.actions import Action, AddFile, Metadata, Protocol
-from deltalite.model.change import Append, Change, Rewrite, RowChanges
+from deltalite.model.change import Append, Change, LogOnly, Rewrite, RowChanges
 from deltalite.model.config import TableConfig
 from deltalite.model.files import add_files, remove_of
 from deltalite.model.paths import relative_path
@@ -42,6 +42,7 @@ logger = logging.getLogger("deltalite.operations")
 NOTHING_TO_DO: Mapping[type, str] = {
     RowChanges: "no row of the table is affected",
     Rewrite: "no file of the table needs it",
+    LogOnly: "the table is that way already",
 }
 """Why a change without actions is not committed."""
 
