@@ -29,11 +29,7 @@ def check(root: Path, rules: Rules | None = None) -> None:
 
     :param rules: by name, predicates over rows that the table's constraints promise; null is a violation too.
     """
-    told = reading.states(root)
-    before = State()
-    for state, actions in told:
-        check_commit(root, before, state, actions)
-        before = state
+    told = check_commits(root)
     newest = told[-1][0]
     for add in newest.live.values():
         check_file(root, newest, add)
@@ -49,6 +45,16 @@ def check(root: Path, rules: Rules | None = None) -> None:
 
 
 # -- commits -----------------------------------------------------------------------------------------------------------
+
+
+def check_commits(root: Path) -> list[tuple[State, list[Action]]]:
+    """What the log alone can be asked; and its versions."""
+    told = reading.states(root)
+    before = State()
+    for state, actions in told:
+        check_commit(root, before, state, actions)
+        before = state
+    return told
 
 
 def check_commit(root: Path, before: State, state: State, actions: list[Action]) -> None:

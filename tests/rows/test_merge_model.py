@@ -9,81 +9,17 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, event, given, note, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deltalite import WriterProperties
 from deltalite.features.deletion_vectors import removal
-from rows import drawing, invariants
+from rows import drawing
 from rows.drawing import Shape
-from rows.model import ROW_ID, Outcome, Refusal, Row
+from rows.story import Story
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example]
 FLAGS = [(v, f, t) for v in (True, False) for f in (True, False) for t in (True, False)]
 IDS = ["-".join(n if on else f"no_{n}" for n, on in zip(("vectors", "feed", "ids"), f, strict=True)) for f in FLAGS]
-
-
-class Story:
-    """A table and what the model says of it, step by step."""
-
-    def __init__(self, root: Path, shape: Shape, row_group: int) -> None:
-        self.root, self.shape = root, shape
-        self.writing = WriterProperties(max_row_group_size=row_group)
-        self.table = drawing.create(root, shape)
-        self.rows: list[Row] = []
-
-    def take(self, step: Any) -> None:
-        """Run a step in both; compare rows, row ids, the change feed and the metrics; check the table on disk."""
-        note(f"{step}")
-        version = self.table.version()
-        try:
-            expected = step.expected(self.rows, self.shape.tracking)
-        except Refusal as refusal:
-            with pytest.raises(drawing.refusals(refusal)) as caught:
-                step.run(self.table, self.writing)
-            assert getattr(caught.value, "count", 0) > 0
-            assert self.table.refresh().version() == version, "a refused operation commits nothing"
-            event("refused")
-        else:
-            result = step.run(self.table, self.writing)
-            self._compare(step, expected, result, version)
-        invariants.check(self.root)
-
-    def _compare(self, step: Any, expected: Outcome, result: Any, version: int) -> None:
-        writes = isinstance(step, (drawing.Append, drawing.ReplaceWhere))
-        if expected.is_empty and (not writes or result.skipped):
-            assert result.skipped, "nothing to do, nothing committed"
-            assert self.table.version() == version
-            event("nothing to do")
-        else:
-            assert (result.skipped, result.version) == (None, version + 1)
-        found = drawing.rows_now(self.table, self.shape.tracking)
-        if self.shape.tracking:
-            told = drawing.named(found, {row[ROW_ID] for row in self.rows}, version + 1)
-        else:
-            told = found
-        assert invariants.multiset(told) == invariants.multiset(expected.rows)
-        self.rows = found
-        if not writes:
-            self._compare_metrics(step, expected, result)
-        if self.shape.feed and self.table.version() > version:
-            changes = invariants.feed(self.root).get(version + 1, [])
-            told_changes = [{**row, "_": kind} for kind, row in changes]
-            assert invariants.multiset(told_changes) == invariants.multiset(
-                [{**row, "_": kind} for kind, row in expected.changes]
-            )
-        event(type(step).__name__)
-
-    def _compare_metrics(self, step: Any, expected: Outcome, result: Any) -> None:
-        if isinstance(step, drawing.Merge):
-            assert result["numSourceRows"] == len(step.source)
-            for action, ending in (("update", "Updated"), ("delete", "Deleted"), ("insert", "Inserted")):
-                assert result[f"numTargetRows{ending}"] == expected.total(action)
-        else:
-            name, action = (
-                ("numDeletedRows", "delete") if isinstance(step, drawing.Delete) else ("numUpdatedRows", "update")
-            )
-            assert result[name] == expected.total(action)
 
 
 @st.composite
