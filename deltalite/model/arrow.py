@@ -287,9 +287,26 @@ def to_numpy(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 
 def concat_batches(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """Several batches of one schema as one; ``pyarrow.concat_batches`` is younger than the oldest pyarrow we take."""
+    """Several batches of one schema as one; ``pyarrow.concat_batches`` is younger than the oldest pyarrow we take.
+
+    :raises UnsupportedTypeError: when the text or bytes of a column add up to more than 2 GiB, which no array holds.
+    """
     joined = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    if len(joined) > 1:
+        raise UnsupportedTypeError(
+            "the values of one column add up to more than 2 GiB in a single batch", hint="pass smaller batches"
+        )
     return joined[0] if joined else batches[0]
+
+
+def decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with plain columns in place of dictionaries."""
+    schema = batch.schema
+    if not any(pa.types.is_dictionary(f.type) for f in schema):
+        return batch
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    fields = [f.with_type(column.type) for f, column in zip(schema, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
 def all_null(arrow_type: pa.DataType, length: int) -> pa.Array:
