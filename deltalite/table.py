@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset
 
-    from deltalite.model.result import ChangePreview
+    from deltalite.model.result import ChangePreview, VacuumResult
     from deltalite.model.tasks import FileTask
     from deltalite.operations import (
         alter,
@@ -46,9 +46,11 @@ if TYPE_CHECKING:
         optimizer,
         options,
         reading,
+        tags,
         transactions,
         update,
         upsert,
+        vacuum,
         write,
     )
     from deltalite.operations.diff import TableDiff
@@ -70,8 +72,10 @@ else:
     options = LazyModule("deltalite.operations.options")
     reading = LazyModule("deltalite.operations.reading")
     transactions = LazyModule("deltalite.operations.transactions")
+    tags = LazyModule("deltalite.operations.tags")
     update = LazyModule("deltalite.operations.update")
     upsert = LazyModule("deltalite.operations.upsert")
+    vacuum = LazyModule("deltalite.operations.vacuum")
     write = LazyModule("deltalite.operations.write")
     after = LazyModule("deltalite.txn.after")
 
@@ -92,8 +96,9 @@ class DeltaTable:
     :param credentials: called for fresh ``storage_options`` whenever a connection is opened.
     :param clamp: let a ``timestamp`` outside the history mean its first or last version.
     :param allow_external_paths: prefixes outside the table that its files may lie under (shallow clones).
+    :param tag: the version that was given this name (see :attr:`tags`).
     :raises TableNotFoundError: when there is no table.
-    :raises VersionNotFoundError: when there is no such version, naming those there are.
+    :raises VersionNotFoundError: when there is no such version or tag, naming those there are.
     :raises UnsupportedFeatureError: when the table demands what deltalite cannot read, naming it.
     """
 
@@ -111,12 +116,13 @@ class DeltaTable:
         credentials: Callable[[], Mapping[str, Any]] | None = None,
         clamp: bool = False,
         allow_external_paths: Sequence[str] = (),
+        tag: str | None = None,
     ) -> None:
         self._store = store_of(table_uri, storage_options, filesystem, credentials)
         self._storage_options = dict(storage_options or {}) or None
         self._external = tuple(allow_external_paths)
         self._staging: transactions.Staging | None = None
-        self._snapshot = travel.at(self._store, version, timestamp, clamp)
+        self._snapshot = travel.at(self._store, version, timestamp, clamp, tag)
 
     @classmethod
     def _of(
@@ -153,10 +159,15 @@ class DeltaTable:
         self.refresh()
 
     def at(
-        self, version: int | str | dt.datetime | None = None, *, timestamp: Any = None, clamp: bool = False
+        self,
+        version: int | str | dt.datetime | None = None,
+        *,
+        timestamp: Any = None,
+        clamp: bool = False,
+        tag: str | None = None,
     ) -> DeltaTable:
         """A second handle, at another version."""
-        snapshot = travel.at(self._store, version, timestamp, clamp)
+        snapshot = travel.at(self._store, version, timestamp, clamp, tag)
         return self._of(self._store, snapshot, self._storage_options, self._external)
 
     def load_as_version(self, version: int | str | dt.datetime) -> None:
@@ -740,8 +751,10 @@ class DeltaTable:
 
     @property
     def alter(self) -> alter.TableAlterer:
-        """Changes of the table itself: properties, name, description."""
-        return alter.TableAlterer(self._store, lambda: self._snapshot, self._moved, self._perform)
+        """Changes of the table itself: columns, constraints, properties, name, description."""
+        return alter.TableAlterer(
+            self._store, lambda: self._snapshot, self._moved, self._perform, self._external
+        )
 
     @property
     def optimize(self) -> optimizer.TableOptimizer:
@@ -752,6 +765,58 @@ class DeltaTable:
             return self._moved(self._perform(self._store, self._snapshot, plan, committing, engine=engine))
 
         return optimizer.TableOptimizer(run)
+
+    # -- care of files -------------------------------------------------------------------------------------------
+
+    @property
+    def tags(self) -> tags.TableTags:
+        """Names for versions, which :meth:`vacuum` and the clean-up of the log then keep: ``create``, ``list``,
+        ``get``, ``delete``."""
+        self._refuse_staged("naming what is not committed")
+        return tags.TableTags(self._store, lambda: self._snapshot)
+
+    def vacuum(
+        self,
+        retention_hours: float | None = None,
+        dry_run: bool = True,
+        enforce_retention_duration: bool = True,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+        commit_properties: CommitProperties | None = None,
+        full: bool = False,
+        keep_versions: Sequence[int] | None = None,
+        *,
+        force: bool = False,
+        partitions: Any = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VacuumResult:
+        """Delete the files that no version within the retention needs; by default only say which.
+
+        Versions older than the retention can then no longer be read, but for tagged ones (:attr:`tags`), those of
+        ``keep_versions`` and what registered shallow clones read. Whatever version the handle has, the newest decides.
+
+        :param retention_hours: how long removed files stay; ``delta.deletedFileRetentionDuration`` by default.
+        :param dry_run: delete nothing.
+        :param enforce_retention_duration: refuse a shorter time than that property's.
+        :param full: list the table and delete what no commit mentions too, such as leftovers of failed writes. Without
+            it only files are looked at that the log still remembers.
+        :param keep_versions: versions that stay readable.
+        :param force: delete even if the log knows nothing of most of the files that are there.
+        :param partitions: only files in partitions for which this holds, in any form that :meth:`scan` takes.
+        :param progress: called with the number of files done, and of all.
+        :return: the paths that are gone, a list with ``bytes``, ``kept``, ``skipped`` and more.
+        :raises InvalidArgumentError: the retention is too short, or most of the files are unknown to the log.
+        :raises InvalidTableError: a tag or a clone is broken, so that nobody can tell what it needs.
+        :raises StorageError: with ``full``, when the clocks of this machine and the storage are minutes apart.
+        """
+        self._refuse_staged("VACUUM")
+        request = vacuum.VacuumRequest(
+            retention_hours, enforce_retention_duration, full, tuple(keep_versions or ()), force, partitions
+        )
+        result, self._snapshot = vacuum.vacuum(
+            self._store, request, options.Committing.of(commit_properties, post_commithook_properties),
+            open_store=lambda location: store_of(location, self._storage_options), dry_run=dry_run, progress=progress,
+        )  # fmt: skip
+        return result
 
     # -- care of the log -----------------------------------------------------------------------------------------
 

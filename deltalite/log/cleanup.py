@@ -15,38 +15,58 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """What may go, and the checkpoint that every kept version rests on.
+    """What may go, and the checkpoint that every version of the retention period rests on.
 
     ``commits`` are in order of version: deleted in that order, and before ``others`` (trap 33), they leave a log whose
-    every version from some point on can be read, wherever the deleting stops.
+    every version from some point on can be read, wherever the deleting stops. ``pinned`` are older checkpoints, which
+    the versions to keep besides rest on.
     """
 
     anchor: Checkpoint
     commits: tuple[str, ...]
     others: tuple[str, ...]
+    pinned: tuple[Checkpoint, ...] = ()
 
 
 def expired(
-    listing: Sequence[FileMeta], now_ms: int, retention_ms: int, protected_before: int | None = None
+    listing: Sequence[FileMeta],
+    now_ms: int,
+    retention_ms: int,
+    protected_before: int | None = None,
+    keep: Iterable[int] = (),
 ) -> Expired | None:
     """The log files that no version of the retention period needs; ``None`` when nothing may go.
 
     Times are those of the commit files, made to grow. The cutoff is midnight UTC of the day that lies the retention
     back, so that cleaning happens once a day at most (trap 53).
 
+    Commits go from the oldest on only, because a log with a gap is none: versions to keep hold all commits after them,
+    while of the checkpoints in between only those stay that they rest on.
+
     :param protected_before: the version below which history goes as a whole or not at all (trap 33).
+    :param keep: versions that must remain readable, however old.
     """
     names = segment.sort_out(listing)
     cutoff = cutoff_ms(now_ms, retention_ms)
     kept_from = max((v for v, time in growing_times(names.commits.values()) if time <= cutoff), default=None)
     if kept_from is None:
         return None
-    anchor = next((c for c in names.checkpoints if c.version <= kept_from), None)
-    if anchor is None or (protected_before is not None and anchor.version < protected_before):
+    anchor = _below(names, kept_from)
+    earliest = names.earliest
+    older = [_below(names, version) for version in keep if earliest <= version < kept_from]
+    pinned = tuple(dict.fromkeys(found for found in older if found is not None and found != anchor))
+    first = min(0 if found is None else found.version for found in (anchor, *older))
+    if anchor is None or (protected_before is not None and first < protected_before):
         return None
-    commits = sorted(file.path for version, file in names.commits.items() if version < anchor.version)
-    others = sorted(file.path for file in listing if _precedes(file, anchor.version))
-    return Expired(anchor, tuple(commits), tuple(others)) if commits or others else None
+    stay = {file.path for found in pinned for file in found.files}
+    commits = sorted(file.path for version, file in names.commits.items() if version < first)
+    others = sorted(f.path for f in listing if _precedes(f, anchor.version) and f.path not in stay)
+    return Expired(anchor, tuple(commits), tuple(others), pinned) if commits or others else None
+
+
+def _below(names: segment.LogNames, version: int) -> Checkpoint | None:
+    """The checkpoint that a version is read from; ``None`` where it is read from the first commit on."""
+    return next((c for c in names.checkpoints if c.version <= version), None)
 
 
 def cutoff_ms(now_ms: int, retention_ms: int) -> int:

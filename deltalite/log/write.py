@@ -18,6 +18,7 @@ from deltalite import features
 from deltalite.features import plain
 from deltalite.log import checkpoint, checksum, cleanup, last_checkpoint, read
 from deltalite.log.parts import UnreadableCheckpoint
+from deltalite.log.pins import read_tags
 from deltalite.log.segment import sort_out
 from deltalite.log.source import CheckpointSource
 from deltalite.model.actions import Sidecar
@@ -156,7 +157,7 @@ _REPETITIVE = [
 def clean_up(store: Store, snapshot: Snapshot, now_ms: int) -> int:
     """Delete the log files that the table's retention no longer asks for; how many.
 
-    Nothing goes before the checkpoint that the kept versions rest on has been read.
+    Tagged versions stay. Nothing goes before the checkpoints that the kept versions rest on have been read.
     """
     retention = snapshot.config.get(LOG_RETENTION)
     oldest = cleanup.oldest_commit(store.list_from(LOG))
@@ -166,13 +167,15 @@ def clean_up(store: Store, snapshot: Snapshot, now_ms: int) -> int:
     protected = snapshot.config.configuration.get(_PROTECTED_BEFORE)
     if protected is not None and plain.CHECKPOINT_PROTECTION not in features.supported(snapshot.config.protocol):
         protected = None
-    found = cleanup.expired(listing, now_ms, retention, None if protected is None else int(protected))
+    tagged = [tag.version for tag in read_tags(store)]
+    found = cleanup.expired(listing, now_ms, retention, None if protected is None else int(protected), tagged)
     if found is None:
         return 0
     try:
-        anchor = CheckpointSource(store, found.anchor)
-        anchor.config()
-        anchor.adds(["path"])
+        for needed in (found.anchor, *found.pinned):
+            source = CheckpointSource(store, needed)
+            source.config()
+            source.adds(["path"])
     except UnreadableCheckpoint as error:
         logger.warning("no clean-up of the log: the checkpoint that it would rest on cannot be read: %s", error.message)
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -128,12 +128,59 @@ class ChangePreview:
         }
 
 
+_SHOWN = 10
 _WAYS = {"remove": "removed", "mark": "marked with a deletion vector", "rewrite": "rewritten"}
 _ROWS = {
     "numTargetRowsInserted": "inserted", "numTargetRowsUpdated": "updated", "numTargetRowsDeleted": "deleted",
     "numTargetRowsCopied": "copied", "numUpdatedRows": "updated", "numDeletedRows": "deleted",
     "numCopiedRows": "copied",
 }  # fmt: skip
+
+
+class VacuumResult(list[str]):
+    """The paths that are gone, relative to the table; in a dry run those that would be.
+
+    :ivar dry_run: nothing was deleted.
+    :ivar version: the version that it was planned for; with something deleted, the one that records it.
+    :ivar bytes: the size of these files.
+    :ivar kept: how many files stay, by reason.
+    :ivar skipped: files that cannot be judged or could not be deleted, each with the reason.
+    :ivar directories: how many empty directories were removed.
+    :ivar refused: why nothing is deleted, or in a dry run would not be.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str],
+        *,
+        dry_run: bool,
+        version: int,
+        size: int = 0,
+        kept: Mapping[str, int] | None = None,
+        skipped: Sequence[tuple[str, str]] = (),
+        directories: int = 0,
+        refused: str | None = None,
+    ) -> None:
+        super().__init__(paths)
+        self.dry_run = dry_run
+        self.version = version
+        self.bytes = size
+        self.kept = dict(kept or {})
+        self.skipped = list(skipped)
+        self.directories = directories
+        self.refused = refused
+
+    def __repr__(self) -> str:
+        verb = "DRY RUN: would delete" if self.dry_run else "deleted"
+        lines = [f"{verb} {len(self):,} file{'s' * (len(self) != 1)} ({_size(self.bytes)})"]
+        lines += [f"  {path}" for path in self[:_SHOWN]] + ["  ..."] * (len(self) > _SHOWN)
+        if self.kept:
+            lines.append("kept " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.kept.items())))
+        lines += [f"skipped {path}: {why}" for path, why in self.skipped[:_SHOWN]]
+        lines += ["..."] * (len(self.skipped) > _SHOWN)
+        if self.refused:
+            lines.append(f"refused: {self.refused}")
+        return "\n".join(lines)
 
 
 def _size(count: float) -> str:

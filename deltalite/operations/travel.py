@@ -1,4 +1,4 @@
-"""Which version a user means: a number, a time, or nothing for the newest."""
+"""Which version a user means: a number, a time, a tag, or nothing for the newest."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import datetime as dt
 import re
 from typing import Any
 
-from deltalite.exceptions import InvalidArgumentError, VersionNotFoundError
-from deltalite.log import history, read
+from deltalite.exceptions import InvalidArgumentError, InvalidTableError, VersionNotFoundError
+from deltalite.log import history, pins, read
+from deltalite.log.commits import fetch_one
+from deltalite.model.paths import commit_file
+from deltalite.model.pins import Tag, check_name
 from deltalite.model.snapshot import Snapshot
 from deltalite.storage.base import Store
 
@@ -47,17 +50,33 @@ def _parse(text: str) -> dt.datetime:
         ) from error
 
 
-def at(store: Store, version: Any = None, timestamp: Any = None, clamp: bool = False) -> Snapshot:
+def meaning(text: str) -> str:
+    """Whether text reads as a ``version`` or as a ``time``.
+
+    :raises InvalidArgumentError: as neither.
+    """
+    if _NUMBER.fullmatch(text.strip()):
+        return "version"
+    to_millis(text)
+    return "time"
+
+
+def at(
+    store: Store, version: Any = None, timestamp: Any = None, clamp: bool = False, tag: str | None = None
+) -> Snapshot:
     """The snapshot that a user asks for.
 
     :param version: a number, ``"12"``, ``"v12"``, or a time in any form that ``timestamp`` takes.
     :param timestamp: the newest version that is not younger than this.
     :param clamp: take the first or the last version for a time outside the table's history.
-    :raises VersionNotFoundError: when there is no such version.
+    :param tag: the version that was given this name.
+    :raises VersionNotFoundError: when there is no such version, or no such tag.
     :raises TimestampOutOfRangeError: when the time lies outside the history.
     """
-    if version is not None and timestamp is not None:
-        raise InvalidArgumentError("pass a version or a timestamp, not both")
+    if sum(given is not None for given in (version, timestamp, tag)) > 1:
+        raise InvalidArgumentError("pass a version, a timestamp or a tag, not both")
+    if tag is not None:
+        return tagged(store, tag_of(store, tag))
     if isinstance(version, str) and (match := _NUMBER.fullmatch(version.strip())):
         version = int(match[1])
     if version is None and timestamp is None:
@@ -73,3 +92,53 @@ def at(store: Store, version: Any = None, timestamp: Any = None, clamp: bool = F
         return read.read_snapshot(store, version)
     moment = to_millis(version if timestamp is None else timestamp)
     return read.read_snapshot(store, history.version_at(store, moment, clamp=clamp))
+
+
+# -- tags --------------------------------------------------------------------------------------------------------
+
+
+def tag_of(store: Store, name: str) -> Tag:
+    """
+    :raises VersionNotFoundError: when there is no tag of this name, with those there are.
+    """
+    found = pins.read_tag(store, check_name(name))
+    if found is None:
+        raise no_tag(store, name)
+    return found
+
+
+def no_tag(store: Store, name: str) -> VersionNotFoundError:
+    """What a name that no tag has is answered with."""
+    try:
+        names = [tag.name for tag in pins.read_tags(store)]
+    except InvalidTableError:
+        names = []
+    known = ", ".join(repr(known) for known in names[:10]) + (", ..." if len(names) > 10 else "")
+    return VersionNotFoundError(
+        f"there is no tag {name!r}", hint=f"the table has {known}" if names else "the table has no tags", tag=name
+    )
+
+
+def tagged(store: Store, tag: Tag) -> Snapshot:
+    """The snapshot that a tag names.
+
+    :raises VersionNotFoundError: when its version is no longer in the log.
+    :raises InvalidTableError: when the version is another one than that which was tagged.
+    """
+    hint = f"if it is no longer needed, remove it: tags.delete({tag.name!r})"
+    try:
+        snapshot = read.read_snapshot(store, tag.version)
+    except VersionNotFoundError as error:
+        raise VersionNotFoundError(
+            f"the tag {tag.name!r} is broken: {error.message}", hint=hint, tag=tag.name, **error.context
+        ) from None
+    file = store.head(commit_file(tag.version)) if tag.txn_id is not None else None
+    txn_id = fetch_one(store, tag.version, file).txn_id if file is not None else tag.txn_id
+    if snapshot.config.metadata.id != tag.table_id or txn_id != tag.txn_id:
+        raise InvalidTableError(
+            f"the tag {tag.name!r} is broken: version {tag.version} is not the one that was tagged",
+            hint=f"the table was probably dropped and created anew; {hint}",
+            tag=tag.name,
+            version=tag.version,
+        )
+    return snapshot
