@@ -34,13 +34,20 @@ SCHEMA = """
 def main() -> None:
     source = flights()
     step("The source", f"{source.num_rows:,} departures, {source.num_columns} columns")
+    skywest, hawaiian, rest = parts(source)
     table = create()
-    moments = load(table, source)
-    refuse_bad_batches(table, source)
-    evolve(table, source)
-    read(table, source)
-    travel(table, source, moments)
-    command_line()
+    moments = load(table, rest)
+    refuse_bad_batches(table, rest)
+    evolve(table, skywest)
+    read(table, rest)
+    travel(table, rest, moments)
+    before = table.version()
+    diverted = correct(table, source, hawaiian)
+    cancel(table, source)
+    change_feed(table, before + 1, diverted.num_rows, hawaiian.num_rows)
+    rename_carrier(table)
+    check_all(table, source, diverted)
+    command_line(before)
     print("\nEvery number above was checked against the source. The table stays in", PLACE)
 
 
@@ -55,6 +62,13 @@ def flights() -> pa.Table:
         return csv.read_csv(raw, convert_options=options)
 
 
+def parts(source: pa.Table) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """The flights of SkyWest and those of Hawaiian in December, which will be late, and all others."""
+    skywest = pc.equal(source["carrier"], "OO")
+    hawaiian = pc.and_(pc.equal(source["carrier"], "HA"), pc.equal(source["month"], 12))
+    return source.filter(skywest), source.filter(hawaiian), source.filter(pc.invert(pc.or_(skywest, hawaiian)))
+
+
 def create() -> DeltaTable:
     shutil.rmtree(PLACE.parent, ignore_errors=True)
     table = DeltaTable.create(
@@ -63,9 +77,13 @@ def create() -> DeltaTable:
         partition_by="month",
         name="flights",
         description="Departures from New York",
-        configuration={"delta.constraints.flies_somewhere": "distance > 0 AND origin <> dest"},
+        configuration={
+            "delta.constraints.flies_somewhere": "distance > 0 AND origin <> dest",
+            "delta.enableDeletionVectors": "true",
+            "delta.enableChangeDataFeed": "true",
+        },
     )
-    step("Create", "partitioned by month, with a schema and a CHECK constraint")
+    step("Create", "partitioned by month, with a CHECK constraint, deletion vectors and a change feed")
     print(f"    {table!r}")
     return table
 
@@ -108,9 +126,10 @@ def refuse_bad_batches(table: DeltaTable, source: pa.Table) -> None:
     assert table.refresh().version() == before
 
 
-def evolve(table: DeltaTable, source: pa.Table) -> None:
-    step("Evolve", "late reports bring a column that the table lacks")
-    late = source.slice(0, 100).append_column("reported_by", pa.array(["tower"] * 100))
+def evolve(table: DeltaTable, late: pa.Table) -> None:
+    step("Evolve", f"SkyWest's {late.num_rows} flights come late, with a column that the table lacks")
+    before = table.count()
+    late = late.append_column("reported_by", pa.array(["SkyWest"] * late.num_rows))
     try:
         table.append(late)
         raise AssertionError("a new column came in unasked")
@@ -118,7 +137,7 @@ def evolve(table: DeltaTable, source: pa.Table) -> None:
         show(error)
     table.append(late, schema_mode="merge")
     assert table.schema().names[-1] == "reported_by"
-    assert table.count("reported_by = 'tower'") == 100 and table.count() == source.num_rows + 100
+    assert table.count("reported_by = 'SkyWest'") == late.num_rows and table.count() == before + late.num_rows
     print(f"    with schema_mode='merge': {table.count():,} rows, {len(table.schema().fields)} columns")
 
 
@@ -158,10 +177,95 @@ def travel(table: DeltaTable, source: pa.Table, moments: dict[int, float]) -> No
     print(f"    version 3 has {by_version.count():,} rows, {by_time.timestamp():%H:%M:%S.%f} the same")
 
 
-def command_line() -> None:
+def correct(table: DeltaTable, source: pa.Table, hawaiian: pa.Table) -> pa.Table:
+    """Diverted flights landed without a delay on record; the clock tells it. And Hawaiian's December is still missing."""
+    landed = pc.and_(pc.is_null(source["arr_delay"]), pc.is_valid(source["arr_time"]))
+    diverted = source.filter(landed)
+    delay = clock_difference(diverted["arr_time"], diverted["sched_arr_time"])
+    diverted = diverted.set_column(diverted.column_names.index("arr_delay"), "arr_delay", delay)
+    step("Correct", f"{diverted.num_rows} diverted flights get their delay, {hawaiian.num_rows} flights of Hawaiian come in")
+    merger = (
+        table.merge(
+            pa.concat_tables([diverted, hawaiian]),
+            "t.month = s.month AND t.time_hour = s.time_hour AND t.carrier = s.carrier AND t.flight = s.flight",
+        )
+        .when_matched_update({"arr_delay": "s.arr_delay"}, predicate="t.arr_delay IS NULL")
+        .when_not_matched_insert_all(except_cols=["reported_by"])
+    )
+    print("\n".join("    | " + line for line in repr(merger.explain()).splitlines()))
+    result = merger.execute()
+    assert result["num_target_rows_updated"] == diverted.num_rows
+    assert result["num_target_rows_inserted"] == hawaiian.num_rows and table.count() == source.num_rows
+    print(f"    done in {result.duration_s:.2f} s; {result['num_target_rows_copied']:,} rows copied")
+    return diverted
+
+
+def clock_difference(actual: pa.ChunkedArray, planned: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Minutes between two times of day written as hhmm, the short way around midnight."""
+    minutes = [pc.subtract(t, pc.multiply(pc.divide(t, 100), 40)) for t in (actual, planned)]
+    late = pc.subtract(*minutes)
+    late = pc.if_else(pc.less(late, -720), pc.add(late, 1440), late)
+    return pc.if_else(pc.greater(late, 720), pc.subtract(late, 1440), late)
+
+
+def cancel(table: DeltaTable, source: pa.Table) -> None:
+    step("Cancel", "flights that never left are deleted")
+    result = table.delete("dep_time IS NULL")
+    assert result["num_deleted_rows"] == source["dep_time"].null_count
+    assert table.count() == source.num_rows - source["dep_time"].null_count
+    print(
+        f"    {result['num_deleted_rows']:,} rows in {result.duration_s:.2f} s: marked in "
+        f"{result['num_deletion_vectors_added']} files, {result['num_copied_rows']:,} rows copied"
+    )
+
+
+def change_feed(table: DeltaTable, first: int, corrected: int, inserted: int) -> None:
+    step("Follow", f"what happened since version {first}, from the change feed")
+    kinds = table.load_cdf(starting_version=first, columns=["_change_type"]).read_all()["_change_type"].value_counts()
+    counts = {pair["values"]: pair["counts"] for pair in kinds.to_pylist()}
+    cancelled = table.at(first).count("dep_time IS NULL")
+    assert counts == {
+        "update_preimage": corrected, "update_postimage": corrected, "insert": inserted, "delete": cancelled,
+    }  # fmt: skip
+    print("    " + ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items())))
+
+
+def rename_carrier(table: DeltaTable) -> None:
+    step("Merge airlines", "US Airways leaves and comes back as American, in one commit")
+    onlooker, before = DeltaTable(PLACE), table.count()
+    flights = table.to_pyarrow_table(filters="carrier = 'US'")
+    renamed = pa.array(["AA"] * flights.num_rows)
+    with table.transaction() as t:
+        t.delete("carrier = 'US'")
+        assert t.count() == before - flights.num_rows and onlooker.refresh().count() == before
+        t.append(flights.set_column(flights.column_names.index("carrier"), "carrier", renamed))
+    assert table.count() == before and table.count("carrier = 'US'") == 0
+    assert table.version() == onlooker.version() + 1
+    print(f"    {flights.num_rows:,} rows; another reader sees {before:,} rows at any time")
+
+
+def check_all(table: DeltaTable, source: pa.Table, diverted: pa.Table) -> None:
+    """The whole table against the same changes done to the source in memory."""
+    flown = source.filter(pc.and_(pc.is_valid(source["dep_time"]), pc.is_valid(source["arr_delay"])))
+    lost = source.filter(pc.and_(pc.is_valid(source["dep_time"]), pc.is_null(source["arr_time"])))
+    expected = pa.concat_tables([flown, diverted, lost])
+    carriers = pc.replace_substring_regex(expected["carrier"], "^US$", "AA")
+    expected = expected.set_column(expected.column_names.index("carrier"), "carrier", carriers)
+    found = table.to_pyarrow_table(columns=expected.column_names).cast(expected.schema)
+    order = [(name, "ascending") for name in expected.column_names]
+    assert found.sort_by(order).equals(expected.sort_by(order))
+    step("Check", f"all {found.num_rows:,} rows, column by column, against the source with the same changes")
+
+
+def command_line(before: int) -> None:
     step("The same from the shell", "")
-    for arguments in (["history", str(PLACE), "-n", "4"], ["detail", str(PLACE)]):
-        print(f"    $ deltalite {' '.join(arguments)}")
+    place = str(PLACE)
+    for arguments in (
+        ["history", place, "-n", "4", "-o", "table"],
+        ["diff", place, f"{before}..{before + 1}", "--on", "time_hour,carrier,flight", "-o", "table"],
+        ["delete", place, "--where", "month = 2 AND dest = 'HNL'", "--explain", "-o", "table"],
+    ):
+        print("    $ deltalite", *(f'"{a}"' if " " in a else a for a in arguments))
         done = subprocess.run([sys.executable, "-m", "deltalite", *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
