@@ -16,22 +16,25 @@ BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LANGUAGES = {"python", "console", "sh", "text", "toml", "sql", "json"}
 
 
-def blocks(page: Path) -> list[tuple[str, str, str]]:
-    return [(m[1], m[2].strip(), m[3]) for m in BLOCK.finditer(page.read_text())]
+def blocks(page: Path) -> list[tuple[str, str, str, int]]:
+    """Language, note, text and the lines before it."""
+    page_text = page.read_text()
+    found = BLOCK.finditer(page_text)
+    return [(m[1], m[2].strip(), m[3], page_text.count("\n", 0, m.start(3))) for m in found]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": page.stem}
-    for language, note, text in blocks(page):
+    for language, note, text, line in blocks(page):
         assert language in LANGUAGES, f"{page.name}: what is a {language!r} block?"
         if note.startswith("no-run"):
             assert len(note) > len("no-run: "), f"{page.name}: say why a block does not run"
         elif language == "python":
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                exec(compile(text, str(page), "exec"), namespace)
+                exec(compile("\n" * line + text, str(page), "exec"), namespace)
         elif language == "console":
             run(text)
 
