@@ -82,6 +82,9 @@ class Staging:
             raise InvalidArgumentError("the transaction is over", hint="use the table's own handle")
         start = time.perf_counter() if start is None else start
         features.ensure_writable(self.snapshot.config)
+        if (seen := execute.already_applied(self.snapshot, committing)) is not None:
+            self._read.append(ReadSet(app_ids=frozenset(t.app_id for t in committing.transactions)))
+            return Outcome(CommitResult(self._base.version, "WRITE", {}, 0.0, None, seen), self.snapshot)
         change = plan(self.snapshot, self._txn_id)
         pending = execute.execute(store, self.snapshot, change, self._txn_id, committing, engine)
         self._written += pending.written
@@ -180,8 +183,9 @@ class Staging:
 
     def _file_actions(self, now_ms: int) -> Iterator[Action]:
         before, after = self._base.files, self.snapshot.files
-        yield from (remove_of(add, now_ms) for add in before.minus(after))
-        yield from (replace(add, data_change=True) for add in after.minus(before))
+        changes = any(_changes_rows(step.pending) for step in self._steps)
+        yield from (remove_of(add, now_ms, changes) for add in before.minus(after))
+        yield from (replace(add, data_change=changes) for add in after.minus(before))
 
     def _reads(self, committing: Committing) -> ReadSet:
         """What the steps read of the base; what they read of one another concerns nobody."""
@@ -196,13 +200,15 @@ class Staging:
 
     def _change_files(self) -> list[AddCDCFile]:
         """The change files of all steps. When one step has some, every other one needs them too: readers of a version
-        with a change file look at nothing else."""
-        told = [[a for a in step.pending.actions if isinstance(a, AddCDCFile)] for step in self._steps]
-        if not any(told) or not records_changes(self.snapshot.config):
+        with a change file look at nothing else. So they do when files were only rearranged besides."""
+        steps = [step for step in self._steps if _changes_rows(step.pending)]
+        told = [[a for a in step.pending.actions if isinstance(a, AddCDCFile)] for step in steps]
+        rearranged = any(_has_files(step.pending) for step in self._steps if step not in steps)
+        if not (any(told) or (rearranged and steps)) or not records_changes(self.snapshot.config):
             return []
         found = []
-        for step, files in zip(self._steps, told, strict=True):
-            if not files and any(isinstance(a, (AddFile, RemoveFile)) for a in step.pending.actions):
+        for step, files in zip(steps, told, strict=True):
+            if not files:
                 files = self._told(step)
                 self._written += [relative_path(f.path) for f in files]
             found += files
@@ -221,6 +227,14 @@ class Staging:
         spec = feed_spec(spec_of(config, txn_id=self._txn_id))
         stream = pa.RecordBatchReader.from_batches(view.schema, rows)
         return [AddCDCFile(f.path, f.partition_values, f.size) for f in write_files(self._store, spec, stream)]
+
+
+def _has_files(pending: PendingCommit) -> bool:
+    return any(isinstance(a, (AddFile, RemoveFile)) for a in pending.actions)
+
+
+def _changes_rows(pending: PendingCommit) -> bool:
+    return any(isinstance(a, (AddFile, RemoveFile)) and a.data_change for a in pending.actions)
 
 
 def _summed(steps: list[PendingCommit]) -> Mapping[str, int]:
