@@ -261,6 +261,17 @@ def evolve(old: TableConfig | None, metadata: Metadata, protocol: Protocol, vers
     return metadata
 
 
+def restored(old: TableConfig, metadata: Metadata) -> Metadata:
+    """The metadata of an earlier version as it becomes the table's again: ids and marks never turn back.
+
+    :param old: the table's present configuration.
+    """
+    for feature in FEATURES:
+        if feature.restored:
+            metadata = feature.restored(old, metadata)
+    return metadata
+
+
 def check(config: TableConfig) -> None:
     """Refuse a table that its own features contradict."""
     for feature in _active(config):

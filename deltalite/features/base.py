@@ -112,6 +112,8 @@ class Feature:
     own_domain: str | None = None
     # -- metadata: ids, histories, enablement marks; then a check that raises if the table is ill-formed
     evolve: Callable[[TableConfig | None, Metadata, int], Metadata] | None = None
+    # -- metadata of an earlier version that becomes the table's again: what was counted since does not turn back
+    restored: Callable[[TableConfig, Metadata], Metadata] | None = None
     check: Callable[[TableConfig], None] | None = None
     # -- metadata that counts: as it is after rows were written (column -> last number given), and without the counting
     after_rows: Callable[[TableConfig, Mapping[str, int]], Metadata | None] | None = None

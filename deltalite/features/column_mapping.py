@@ -116,6 +116,14 @@ def evolve(old: TableConfig | None, metadata: Metadata, version: int) -> Metadat
     return replace(metadata, schema_string=mapped.to_json(), configuration=configuration)
 
 
+def _restored(old: TableConfig, metadata: Metadata) -> Metadata:
+    """Ids of columns that came since and are dropped by going back are not given again (trap 59)."""
+    highest = max(_number(old.configuration), _number(metadata.configuration))
+    if not highest:
+        return metadata
+    return replace(metadata, configuration={**metadata.configuration, MAX_ID: str(highest)})
+
+
 class _Ids:
     """Ids in rising order, and names that follow from them: the same change gives the same names when tried again."""
 
@@ -175,6 +183,7 @@ FEATURE = Feature(
     legacy=(2, 5),
     property=COLUMN_MAPPING_MODE.name,
     evolve=evolve,
+    restored=_restored,
     check=check,
     physical=physical,
     by_field_id=by_field_id,

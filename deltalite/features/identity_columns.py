@@ -150,6 +150,28 @@ def _evolve(old: TableConfig | None, new: Metadata, _: int) -> Metadata:
     return _with_marks(new, kept) if kept else new
 
 
+def _restored(old: TableConfig, metadata: Metadata) -> Metadata:
+    """Numbers given since are not given again, also where the column has another name now."""
+    if "delta.identity." not in metadata.schema_string:
+        return metadata
+    then = replace(old, metadata=metadata)
+    now = {_column_id(old, i.column): i for i in _identities(old)}
+    kept: dict[str, int | None] = {}
+    for identity in _identities(then):
+        known = now.get(_column_id(then, identity.column))
+        if known is None or known.mark is None or (known.start, known.step) != (identity.start, identity.step):
+            continue
+        if identity.is_beyond(known.mark, identity.mark):
+            kept[identity.column] = known.mark
+    return _with_marks(metadata, kept) if kept else metadata
+
+
+def _column_id(config: TableConfig, column: str) -> object:
+    """What a column keeps when it is renamed, else its name."""
+    found = config.schema.get(column)
+    return column if found is None else found.metadata.get("delta.columnMapping.id", column)
+
+
 def _with_marks(metadata: Metadata, marks: Mapping[str, int | None]) -> Metadata:
     """The metadata with other marks; ``None`` is none. Everything else of the schema stays, known or not."""
     schema = json.loads(metadata.schema_string)
@@ -177,6 +199,7 @@ FEATURE = Feature(
     legacy=(1, 6),
     implied_by=_implied,
     evolve=_evolve,
+    restored=_restored,
     check=_check,
     after_rows=_after_rows,
     uncounted=_uncounted,

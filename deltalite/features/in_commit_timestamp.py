@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ENABLEMENT_VERSION = "delta.inCommitTimestampEnablementVersion"
 ENABLEMENT_TIMESTAMP = "delta.inCommitTimestampEnablementTimestamp"
+_MARKS = (ENABLEMENT_VERSION, ENABLEMENT_TIMESTAMP)
 
 
 def _stamp(actions: list[Action], base: Snapshot | None, config: TableConfig, now: int) -> list[Action]:
@@ -34,4 +35,13 @@ def _stamped(action: Action, time: int, enabled_at: int | None) -> Action:
     return action
 
 
-FEATURE = Feature("inCommitTimestamp", property=IN_COMMIT_TIMESTAMPS.name, finalize=_stamp)
+def _restored(old: TableConfig, metadata: Metadata) -> Metadata:
+    """Since when all commits have times is a fact of the log, whatever an earlier version says."""
+    if not old.get(IN_COMMIT_TIMESTAMPS) or not IN_COMMIT_TIMESTAMPS.of(metadata.configuration):
+        return metadata
+    marks = {key: old.configuration[key] for key in _MARKS if key in old.configuration}
+    kept = {key: value for key, value in metadata.configuration.items() if key not in _MARKS}
+    return replace(metadata, configuration={**kept, **marks})
+
+
+FEATURE = Feature("inCommitTimestamp", property=IN_COMMIT_TIMESTAMPS.name, restored=_restored, finalize=_stamp)

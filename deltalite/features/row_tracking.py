@@ -67,6 +67,12 @@ def _evolve(_: TableConfig | None, new: Metadata, __: int) -> Metadata:
     return replace(new, configuration={**given, **new.configuration})
 
 
+def _restored(old: TableConfig, metadata: Metadata) -> Metadata:
+    """Names once given stay, also those that the earlier version had not got yet."""
+    given = {key: old.configuration[key] for key in _STORED_NAMES if key in old.configuration}
+    return replace(metadata, configuration={**given, **metadata.configuration}) if given else metadata
+
+
 def _check(config: TableConfig) -> None:
     if not config.get(ROW_TRACKING):
         return
@@ -181,6 +187,7 @@ FEATURE = Feature(
     refuse_write=_refuse_write,
     rebased_domain=DOMAIN,
     evolve=_evolve,
+    restored=_restored,
     check=_check,
     carries=_carries,
     finalize=_finalize,
