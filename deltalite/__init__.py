@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deltalite._version import __version__
 
 if TYPE_CHECKING:
-    from deltalite.model.expr import col, lit
+    from deltalite.expr.operators import call, col, lit
     from deltalite.model.result import CommitResult
     from deltalite.model.types import (
         ArrayType,
@@ -49,8 +49,9 @@ _HOMES = {
     "Transaction": "operations.options",
     "VariantType": "model.types",
     "WriterProperties": "write.options",
-    "col": "model.expr",
-    "lit": "model.expr",
+    "call": "expr.operators",
+    "col": "expr.operators",
+    "lit": "expr.operators",
     "sql": "query",
     "write_deltalake": "writer",
 }
@@ -75,6 +76,7 @@ __all__ = [
     "VariantType",
     "WriterProperties",
     "__version__",
+    "call",
     "col",
     "lit",
     "sql",

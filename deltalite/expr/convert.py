@@ -9,6 +9,7 @@ from typing import Any
 from deltalite.exceptions import ExpressionError, InvalidArgumentError
 from deltalite.expr.from_polars import from_polars
 from deltalite.expr.from_pyarrow import from_pyarrow
+from deltalite.expr.operators import Operand
 from deltalite.expr.parse import parse_expression
 from deltalite.model.expr import STRING, BoundExpr, Call, Cast, Column, Expr, Literal, and_, lit, not_, or_
 from deltalite.model.types import PrimitiveType, StructType
@@ -20,8 +21,8 @@ _OPERATORS = (*_COMPARISONS, "in", "not in")
 def to_expr(value: Any, schema: StructType) -> Expr:
     """The expression that a value stands for, to be bound to the schema next.
 
-    :param value: an :class:`Expr`, SQL text, a DNF list of ``(column, operator, value)`` tuples (all must hold) or of
-        lists of them (one list must hold), a ``pyarrow.compute.Expression`` or a polars ``Expr``.
+    :param value: an :class:`Operand` or :class:`Expr`, SQL text, a DNF list of ``(column, operator, value)`` tuples
+        (all must hold) or of lists of them (one list must hold), a ``pyarrow.compute.Expression`` or a polars ``Expr``.
     :raises ExpressionError: when the value is malformed, or has no exact counterpart here: whoever holds a pyarrow or
         polars expression can then evaluate it by that library.
     :raises InvalidArgumentError: when it is none of these.
@@ -30,6 +31,8 @@ def to_expr(value: Any, schema: StructType) -> Expr:
         return value.expr
     if isinstance(value, Expr):
         return value
+    if isinstance(value, Operand):
+        return value.expr
     if isinstance(value, str):
         return parse_expression(value)
     if isinstance(value, (list, tuple)):
@@ -43,6 +46,14 @@ def to_expr(value: Any, schema: StructType) -> Expr:
         f"{type(value).__name__} is no predicate",
         hint="pass SQL text, a list of (column, operator, value), a pyarrow expression or a polars expression",
     )
+
+
+def to_value(value: Any, schema: StructType) -> Expr | str:
+    """What a column is assigned: SQL text as it is, other forms of expressions, and plain Python values."""
+    if isinstance(value, (str, Expr)):
+        return value
+    of_pyarrow = type(value).__module__.startswith(("pyarrow.compute", "pyarrow._compute"))
+    return to_expr(value, schema) if of_pyarrow or isinstance(value, (BoundExpr, Operand)) else lit(value)
 
 
 def from_dnf(filters: Any, schema: StructType) -> Expr:

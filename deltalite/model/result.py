@@ -50,6 +50,16 @@ class CommitResult:
         """The metrics' names as deltalake spells them, so that ``dict(result)`` is what deltalake returns."""
         return [_snake(name) for name in self.metrics]
 
+    def values(self) -> list[Any]:
+        return list(self.metrics.values())
+
+    def items(self) -> list[tuple[str, Any]]:
+        return list(zip(self.keys(), self.values(), strict=True))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A metric under either of its names, or ``default``."""
+        return self[name] if name in self else default
+
     def __bool__(self) -> bool:
         return True
 

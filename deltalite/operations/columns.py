@@ -14,7 +14,7 @@ from deltalite.features.check_constraints import PREFIX, constraints
 from deltalite.features.column_defaults import KEY as DEFAULT
 from deltalite.features.type_widening import check_widening, recorded
 from deltalite.model.actions import Metadata
-from deltalite.model.expr import Column, and_, call, or_
+from deltalite.model.expr import Column, and_, call, not_, or_
 from deltalite.model.pending import ReadSet
 from deltalite.model.properties import COLUMN_MAPPING_MODE
 from deltalite.model.snapshot import Snapshot
@@ -137,7 +137,7 @@ def allow_null(base: Snapshot, name: str) -> Edit:
 
 def forbid_null(base: Snapshot, name: str, reading: Reading) -> Edit:
     path = located(base.config.schema, name)
-    parents: list[Any] = [call("is_not_null", Column(path[:n])) for n in range(1, len(path))]
+    parents: list[Any] = [not_(call("is_null", Column(path[:n]))) for n in range(1, len(path))]
     missing = reading.count(and_(*parents, call("is_null", Column(path))))
     if missing:
         raise ConstraintViolation(

@@ -13,7 +13,7 @@ from deltalite.engine.arrow import ArrowEngine
 from deltalite.engine.spill import Source
 from deltalite.exceptions import ExpressionError, InvalidArgumentError, SchemaMismatchError
 from deltalite.expr.assignments import assignments, insertions
-from deltalite.expr.convert import to_expr
+from deltalite.expr.convert import to_expr, to_value
 from deltalite.expr.functions.registry import build
 from deltalite.expr.joined import bound_like, split_match, target_only
 from deltalite.expr.parse import parse_expression
@@ -90,7 +90,7 @@ def plan(
     :raises ExpressionError: for names and types that do not fit.
     """
     _check_clauses(request.clauses)
-    reader = to_reader(request.source)
+    reader = to_reader(request.source, schema=base.config.schema)
     schema = Schema.from_arrow(reader.schema)
     binder = _Binder(request, base, schema)
     source = engine.source(_canonical(reader, schema))
@@ -235,9 +235,9 @@ class _Binder:
         if given.updates is None:
             values = self._all(given)
         elif given.action == "update":
-            values = assignments(given.updates, schema, scope, time_zone=request.time_zone)
+            values = assignments(self._values(given.updates), schema, scope, time_zone=request.time_zone)
         else:
-            values = insertions(given.updates, schema, self._scope, time_zone=request.time_zone)
+            values = insertions(self._values(given.updates), schema, self._scope, time_zone=request.time_zone)
         explicit = values if given.updates is not None else set(values) - self._unassignable(values, given.action)
         use: Any = given.action
         features.ensure_assignable(self.config, explicit, use)
@@ -247,6 +247,9 @@ class _Binder:
         if given.action == "update":
             values = new_row(self._table, values, self.steps)
         return Clause(given.when, given.action, condition, values)
+
+    def _values(self, updates: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: to_value(value, self._table) for name, value in updates.items()}
 
     def _unassignable(self, names: Any, action: Any) -> set[str]:
         """Columns that ``*`` leaves alone because the table computes them."""

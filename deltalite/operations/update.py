@@ -9,6 +9,7 @@ from typing import Any
 from deltalite import features
 from deltalite.exceptions import InvalidArgumentError
 from deltalite.expr.assignments import assignments
+from deltalite.expr.convert import to_value
 from deltalite.expr.joined import bound_like
 from deltalite.expr.scope import Scope
 from deltalite.features.base import WriteStep
@@ -46,7 +47,7 @@ def plan(request: UpdateRequest, base: Snapshot, txn_id: str) -> RowChanges:
     :raises ExpressionError: for an unknown column or a value that does not fit.
     """
     config = base.config
-    given = dict(request.updates or {})
+    given = {name: to_value(value, config.schema) for name, value in (request.updates or {}).items()}
     if not given and not request.new_values:
         raise InvalidArgumentError("an update without new values", hint="updates={'column': 'SQL expression'}")
     for name, value in (request.new_values or {}).items():

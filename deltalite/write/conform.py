@@ -59,6 +59,7 @@ def conform(
     computed: Collection[str] = (),
     unsafe: bool = False,
     sample: pa.RecordBatch | None = None,
+    encoded: bool = False,
 ) -> Conform:
     """The plan that fits data of one schema to a table.
 
@@ -67,6 +68,7 @@ def conform(
     :param computed: columns of the table that write steps give a value when the data lacks them.
     :param unsafe: convert even where values change (``cast="unsafe"``).
     :param sample: rows to show in the error.
+    :param encoded: dictionaries of the right values stay dictionaries.
     :raises SchemaMismatchError: listing all columns that do not fit, in ``columns``.
     :raises UnsupportedTypeError: when Delta has no type for a column.
     """
@@ -74,6 +76,7 @@ def conform(
     by_name = _index_names(data.names)
     sources: list[tuple[int | None, Convert | None]] = []
     fields: list[Field] = []
+    kept: dict[str, pa.DataType] = {}
     absent: list[str] = []
     for f in table.fields:
         index = by_name.pop(f.name.lower(), None)
@@ -83,14 +86,19 @@ def conform(
         convert = None
         if index is not None:
             column = None if sample is None else sample.column(index)
-            convert = comparison.field(data.field(index).type, f.type, f.name, column)
+            given = data.field(index).type
+            if encoded and pa.types.is_dictionary(given) and given.value_type == type_to_arrow(f.type):
+                kept[f.name] = given
+            else:
+                convert = comparison.field(given, f.type, f.name, column)
         elif not f.nullable:
             comparison.problem(f.name, f"column {f.name!r} is NOT NULL, and the data lacks it")
         sources.append((index, convert))
         fields.append(f)
     comparison.unknown([data.names[i] for i in by_name.values()])
     comparison.finish(table)
-    return Conform(schema_to_arrow(StructType(fields)), tuple(absent), tuple(sources))
+    schema = pa.schema([f.with_type(kept.get(f.name, f.type)) for f in schema_to_arrow(StructType(fields))])
+    return Conform(schema, tuple(absent), tuple(sources))
 
 
 def _index_names(names: Sequence[str]) -> dict[str, int]:
@@ -223,7 +231,7 @@ def _checked(convert: Convert, path: str, target: PrimitiveType) -> Convert:
 def _lossy(values: Any, path: str, target: PrimitiveType) -> SchemaMismatchError:
     return SchemaMismatchError(
         f"column {path!r}: values of type {values.type} do not fit {type_name(target)}{_for_example(values)}",
-        hint='round or cast them first, or pass cast="unsafe" to accept changed values',
+        hint='round or cast them first (in SQL: CAST(x AS INT)); appends take cast="unsafe" to accept changed values',
         columns=[path],
     )
 
@@ -265,5 +273,5 @@ def _refusal_hint(source: DataType, target: DataType) -> str:
             return "give the values a time zone, for example with pyarrow.compute.assume_timezone"
         return "drop the time zone, for example with pyarrow.compute.local_timestamp"
     if source.type in ("float", "double"):
-        return 'cast the column to an integer type first, or pass cast="unsafe" to cut the fractions off'
-    return 'cast the column first, or pass cast="unsafe" to convert what can be converted'
+        return 'cast it to an integer type first (in SQL: CAST(x AS INT)); appends take cast="unsafe" to cut the fractions off'
+    return 'cast the column first (in SQL: CAST(x AS ...)); appends take cast="unsafe" to convert what can be converted'

@@ -48,7 +48,10 @@ def _convert(stored: pa.DataType, wanted: DataType) -> Callable[[Any], pa.Array]
     return rebuild if wanted.type == "variant" and is_variant else None
 
 
-def _refuse_write(_: TableConfig) -> str:
+def _refuse_write(config: TableConfig) -> str | None:
+    """Only columns of variants stand in the way; deltalake lists the feature in tables without any."""
+    if not has_type("variant")(config.schema, {}):
+        return None
     return "deltalite reads such tables and does not write them yet"
 
 
