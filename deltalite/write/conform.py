@@ -273,5 +273,5 @@ def _refusal_hint(source: DataType, target: DataType) -> str:
             return "give the values a time zone, for example with pyarrow.compute.assume_timezone"
         return "drop the time zone, for example with pyarrow.compute.local_timestamp"
     if source.type in ("float", "double"):
-        return 'cast it to an integer type first (in SQL: CAST(x AS INT)); appends take cast="unsafe" to cut the fractions off'
+        return 'cast it to an integer type first (in SQL: CAST(x AS INT)); appends take cast="unsafe" to cut fractions'
     return 'cast the column first (in SQL: CAST(x AS ...)); appends take cast="unsafe" to convert what can be converted'
