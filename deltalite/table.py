@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset
 
+    from deltalite.model.layout import LayoutAnalysis
     from deltalite.model.result import ChangePreview, VacuumResult
     from deltalite.model.tasks import FileTask
     from deltalite.operations import (
         alter,
+        analyze,
         changes,
         changing,
         create,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         optimizer,
         options,
         reading,
+        restore,
         tags,
         transactions,
         update,
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from deltalite.write.options import WriterProperties
 else:
     alter = LazyModule("deltalite.operations.alter")
+    analyze = LazyModule("deltalite.operations.analyze")
     changes = LazyModule("deltalite.operations.changes")
     changing = LazyModule("deltalite.operations.changing")
     create = LazyModule("deltalite.operations.create")
@@ -71,6 +75,7 @@ else:
     optimizer = LazyModule("deltalite.operations.optimizer")
     options = LazyModule("deltalite.operations.options")
     reading = LazyModule("deltalite.operations.reading")
+    restore = LazyModule("deltalite.operations.restore")
     transactions = LazyModule("deltalite.operations.transactions")
     tags = LazyModule("deltalite.operations.tags")
     update = LazyModule("deltalite.operations.update")
@@ -752,21 +757,62 @@ class DeltaTable:
     @property
     def alter(self) -> alter.TableAlterer:
         """Changes of the table itself: columns, constraints, properties, name, description."""
-        return alter.TableAlterer(
-            self._store, lambda: self._snapshot, self._moved, self._perform, self._external
-        )
+        return alter.TableAlterer(self._store, lambda: self._snapshot, self._moved, self._perform, self._external)
 
     @property
     def optimize(self) -> optimizer.TableOptimizer:
-        """The layout of the files: ``purge()`` rewrites those with deletion vectors."""
+        """The layout of the files: ``compact()``, ``z_order([...])``, ``cluster()``, ``purge()``, and
+        ``repair_statistics()``."""
 
-        def run(plan: Callable[[Snapshot, str], Any], committing: options.Committing) -> CommitResult:
-            engine = changing.engine_of(self._store, self._external)
-            return self._moved(self._perform(self._store, self._snapshot, plan, committing, engine=engine))
+        def run(
+            plan: Callable[..., Any], committing: options.Committing, memory_limit: int | str | None = None
+        ) -> CommitResult:
+            engine = changing.engine_of(self._store, self._external, memory_limit)
 
-        return optimizer.TableOptimizer(run)
+            def planned(base: Snapshot | None, txn_id: str) -> Any:
+                return plan(base, txn_id, engine)
+
+            return self._moved(self._perform(self._store, self._snapshot, planned, committing, engine=engine))
+
+        return optimizer.TableOptimizer(run, lambda: self._snapshot)
+
+    def analyze(self, columns: Sequence[str] | str | None = None) -> LayoutAnalysis:
+        """How many files a lookup of one value reads, by column, and which files are small or worn: from the log alone.
+
+        :param columns: by default all that have statistics; fields of structs by dotted names.
+        """
+        return analyze.analyze(self._snapshot, names_of(columns))
 
     # -- care of files -------------------------------------------------------------------------------------------
+
+    def restore(
+        self,
+        target: int | str | dt.datetime | None = None,
+        *,
+        ignore_missing_files: bool = False,
+        protocol_downgrade_allowed: bool = False,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+        dry_run: bool = False,
+        tag: str | None = None,
+    ) -> CommitResult:
+        """Go back to an earlier version: its rows, schema and properties become those of a new version.
+
+        Whatever version the handle has, the newest one is replaced. Numbers of identity columns, row ids and column
+        ids that were given since are not given again.
+
+        :param target: a version, or a time in any form that the constructor takes.
+        :param ignore_missing_files: do without the rows of files that VACUUM removed.
+        :param protocol_downgrade_allowed: go back to that version's protocol too; it never gets lower without.
+        :param dry_run: only count what would come and go.
+        :param tag: go back to the version that was given this name (see :attr:`tags`).
+        :raises VersionNotFoundError: when there is no such version, or files of it are gone; nothing is changed.
+        :raises ConflictError: another writer changed the table meanwhile.
+        """
+        self._refuse_staged("RESTORE")
+        request = restore.RestoreRequest(target, tag, ignore_missing_files, protocol_downgrade_allowed)
+        committing = options.Committing.of(commit_properties, post_commithook_properties)
+        return self._moved(restore.restore(self._store, request, committing, self._external, dry_run=dry_run))
 
     @property
     def tags(self) -> tags.TableTags:

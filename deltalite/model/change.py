@@ -125,11 +125,33 @@ class RowChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class FileGroup:
+    """Files of one partition that are written again together, in their order, as one or more new files.
+
+    :param files: their rows in the plan's list of files.
+    :param tags: what the new files are tagged with.
+    :param clustering_provider: who clustered the new files.
+    """
+
+    files: np.ndarray
+    tags: Mapping[str, str] | None = None
+    clustering_provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rewrite:
     """Files written again with the rows that they still have; no row changes.
 
     :param config: the configuration under which the rows are read.
     :param plan: the files.
+    :param groups: what is written together; one group after the other.
+    :param order: columns along which the rows of each group are laid out on a space-filling curve; with none of them
+        rows keep their order.
+    :param seconds: begin no further group after so much time; ``None`` does all of them.
+    :param threads: files read at a time; ``None`` is up to the engine.
+    :param considered: live files that were looked at, for the metrics.
+    :param metrics: where nothing is written again, and ``actions`` are all.
+    :param progress: told the bytes of files that are done with, and of all of them.
     """
 
     config: TableConfig
@@ -139,6 +161,13 @@ class Rewrite:
     parameters: Mapping[str, Any]
     reads: ReadSet = field(default_factory=ReadSet)
     actions: tuple[Action, ...] = ()
+    groups: tuple[FileGroup, ...] = ()
+    order: tuple[tuple[str, ...], ...] = ()
+    seconds: float | None = None
+    threads: int | None = None
+    considered: int = 0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,8 @@ def spec_of(
     properties = tuple(sorted(metadata.configuration.items()))
     partitioning = tuple(metadata.partition_columns)
     indexed = features.stats_columns(config)
-    base = _base(_Key(config.protocol, metadata.schema_string, partitioning, properties, carried, indexed, config))
+    plain = TableConfig(config.protocol, metadata)  # what is kept of it must not keep a version's domains
+    base = _base(_Key(config.protocol, metadata.schema_string, partitioning, properties, carried, indexed, plain))
     parquet = base.parquet
     if writer_properties is not None:
         parquet = parquet_options(writer_properties, parquet.compression, base)
@@ -88,7 +89,7 @@ def _base(key: _Key) -> WriteSpec:
         target_file_size=config.get(TARGET_FILE_SIZE) or DEFAULT_TARGET_FILE_SIZE,
         parquet=ParquetOptions(compression=(config.get(COMPRESSION) or DEFAULT_CODEC).replace("uncompressed", "none")),
     )
-    spec = replace(plain, stats_columns=stats_columns(config, plain.data_fields))
+    spec = replace(plain, stats_columns=stats_columns(config, plain.data_fields, key.indexed))
     return _carrying(spec, config, key.carried) if key.carried else spec
 
 
@@ -104,13 +105,16 @@ def _carrying(spec: WriteSpec, config: TableConfig, names: tuple[str, ...]) -> W
     )
 
 
-def stats_columns(config: TableConfig, pairs: Sequence[tuple[Field, Field]]) -> tuple[Path, ...]:
+def stats_columns(
+    config: TableConfig, pairs: Sequence[tuple[Field, Field]], indexed: Iterable[Path] | None = None
+) -> tuple[Path, ...]:
     """The physical paths of the leaves that get statistics.
 
     The columns that ``delta.dataSkippingStatsColumns`` names, or the first ``delta.dataSkippingNumIndexedCols``
     leaves; and those that features cannot do without.
 
     :param pairs: the logical and physical fields of the data columns.
+    :param indexed: the columns that features cannot do without; by default the configuration tells.
     """
     logical = [leaf.path for leaf in leaves([f for f, _ in pairs])]
     physical = [leaf.path for leaf in leaves([p for _, p in pairs])]
@@ -120,7 +124,7 @@ def stats_columns(config: TableConfig, pairs: Sequence[tuple[Field, Field]]) -> 
         chosen = _below([parse_path(text) for text in wanted], logical)
     else:
         chosen = set(logical if count < 0 else logical[:count])
-    chosen |= _below(features.stats_columns(config), logical)
+    chosen |= _below(features.stats_columns(config) if indexed is None else indexed, logical)
     return tuple(p for path, p in zip(logical, physical, strict=True) if path in chosen)
 
 
