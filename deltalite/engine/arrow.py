@@ -53,10 +53,12 @@ class ArrowEngine:
         return match.find(self._targets(changes), changes.source, changes.match, changes.clauses, self.budget)
 
     def read(
-        self, plan: ScanPlan, task: FileTask, only: Any = None, *, use_threads: bool = False
+        self, plan: ScanPlan, task: FileTask, only: Any = None, *, use_threads: bool = False, encoded: bool = False
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of one file, or those at some positions of it."""
-        return read_task(self.store, plan, task, resolve=self.resolve, only=only, use_threads=use_threads)
+        """The rows of one file, or those at some positions of it. See :func:`deltalite.scan.read.read_task`."""
+        return read_task(
+            self.store, plan, task, resolve=self.resolve, only=only, use_threads=use_threads, encoded=encoded
+        )
 
     def over_files(
         self, sources: Iterator[Callable[[], Iterator[T]]], count: int, size_of: Callable[[T], int]

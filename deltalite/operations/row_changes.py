@@ -29,7 +29,7 @@ from deltalite.features.change_data_feed import (
 from deltalite.features.deletion_vectors import RowPositions
 from deltalite.features.deletion_vectors.removal import marked
 from deltalite.model.actions import Action, AddCDCFile, AddFile
-from deltalite.model.arrow import mask_array, scalar, to_numpy
+from deltalite.model.arrow import decoded, mask_array, scalar, to_numpy
 from deltalite.model.change import SOURCE, TARGET, Clause, RowChanges
 from deltalite.model.edits import Edits
 from deltalite.model.files import remove_of
@@ -139,7 +139,7 @@ class _Work:
         """The rows that are needed of a file, with their positions."""
         whole, changed = plans.of_file(change)
         if change.way == "rewrite":
-            for batch in self._engine.read(whole, change.task):
+            for batch in self._engine.read(whole, change.task, encoded=True):
                 yield change, batch
             return
         wanted = self._wanted(plans, change)
@@ -179,7 +179,7 @@ class _Work:
                 self._new.add(_filtered(batch, ~hit).drop_columns([ROW_INDEX]), copied=True)
             if not hit.any():
                 return
-            batch, place = _filtered(batch, hit), place[hit]
+            batch, place = decoded(_filtered(batch, hit)), place[hit]
         clauses = e.clauses[place]
         for number in np.unique(clauses).tolist():
             mask = clauses == number

@@ -106,10 +106,11 @@ class FileBatch:
         self._batch = batch
         self.num_rows: int = batch.num_rows
 
-    def values(self, mask: np.ndarray | None = None) -> dict[str, Any]:
+    def values(self, mask: np.ndarray | None = None, encoded: bool = False) -> dict[str, Any]:
         """The columns by name, in the table's types.
 
         :param mask: the rows wanted; ``None`` for all. What is not wanted is neither unpacked nor converted.
+        :param encoded: columns whose values only need to be unpacked stay dictionaries.
         """
         batch = self._batch
         rows = batch.num_rows if mask is None else int(np.count_nonzero(mask))
@@ -123,8 +124,13 @@ class FileBatch:
                     found[column.name] = pa.nulls(rows, column.type)
                 else:
                     values = batch.column(tops.index(column.field.first))
-                    found[column.name] = values if column.source.convert is None else column.source.convert(values)
+                    kept = column.source.convert is None or (encoded and _is_encoded(values.type, column.type))
+                    found[column.name] = values if kept else column.source.convert(values)
         return found
+
+
+def _is_encoded(found: pa.DataType, wanted: pa.DataType) -> bool:
+    return pa.types.is_dictionary(found) and found.value_type == wanted
 
 
 def _open(store: Store, path: str, size: int | None) -> pq.ParquetFile:

@@ -79,6 +79,7 @@ def read_task(
     batch_size: int = BATCH_ROWS,
     use_threads: bool = False,
     only: Any = None,
+    encoded: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of one file as batches of ``plan.schema``; empty batches are left out.
 
@@ -86,6 +87,7 @@ def read_task(
     :param use_threads: decode columns in parallel; for single large files.
     :param only: read these rows of the file alone, a set of positions like those of deleted rows; row groups without
         any are not opened.
+    :param encoded: columns of few distinct values may come as dictionaries; for plans without a predicate.
     :raises InvalidTableError: the file or its deletion vector is missing, damaged, or does not fit the table.
     :raises UnsafePathError: the log names a file outside the table that ``resolve`` does not allow.
     """
@@ -95,4 +97,4 @@ def read_task(
         only = marked_rows(task, task.within, resolve)
     place, path = resolve(task.path)
     with DataFile(place, path, task.size, plan.by_field_id) as file:
-        yield from FileRows(plan, task, file, deleted, batch_size, use_threads, only).batches()
+        yield from FileRows(plan, task, file, deleted, batch_size, use_threads, only, encoded).batches()

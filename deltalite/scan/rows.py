@@ -49,6 +49,7 @@ class FileRows:
 
     :param deleted: positions of deleted rows, as the feature that knows them gives them, or ``None``.
     :param only: positions of the rows to look at, in the same form; ``None`` is all of them.
+    :param encoded: columns that the file holds as dictionaries stay so; for plans without a predicate.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class FileRows:
         batch_size: int,
         use_threads: bool,
         only: Any = None,
+        encoded: bool = False,
     ) -> None:
         self._plan = plan
         self._task = task
@@ -70,6 +72,7 @@ class FileRows:
         self._schema = plan.schema
         self._columns = _with_stored_virtual(plan)
         self._only = only
+        self._encoded = encoded
         for marked in (deleted, only):
             if marked is not None and marked.last >= file.num_rows:
                 raise InvalidTableError(
@@ -101,7 +104,7 @@ class FileRows:
                 live = self._live(start, batch.num_rows)
                 rows = _Rows(np.arange(start, start + batch.num_rows), live)
                 if rows.count:
-                    yield self._assembled(batch.values(live), rows)
+                    yield self._assembled(batch.values(live, self._encoded), rows)
                 start += batch.num_rows
 
     def _matching(
@@ -185,7 +188,7 @@ class FileRows:
 
     def _assembled(self, values: Values, rows: _Rows) -> pa.RecordBatch:
         arrays = [self._value(field.name, values, rows) for field in self._plan.output.fields]
-        return _batch(arrays, self._schema, rows.count)
+        return _batch(arrays, self._schema.names if self._encoded else self._schema, rows.count)
 
     def _value(self, name: str, values: Values, rows: _Rows) -> pa.Array:
         """A column of the result: from the file, from the partition, or made up."""

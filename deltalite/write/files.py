@@ -61,7 +61,7 @@ class FileWriter:
     def add(self, batch: pa.RecordBatch, *, copied: bool = False) -> list[pa.RecordBatch]:
         """Write some rows.
 
-        :param copied: the rows are in the table already, so that nothing is computed or checked.
+        :param copied: the rows are in the table already, so that nothing is computed or checked; dictionaries stay.
         :return: the rows as the table has them, in slices.
         :raises SchemaMismatchError: when columns or values do not fit the table.
         :raises ConstraintViolation: when rows break NOT NULL, an invariant, a CHECK or a generated column's expression.
@@ -72,7 +72,8 @@ class FileWriter:
     def _add(self, batch: pa.RecordBatch, copied: bool) -> pa.RecordBatch:
         computed = _NOTHING if copied else self.rules.computed
         sample = batch.slice(0, SAMPLE_ROWS)
-        rows = self._layout.plan(batch.schema, computed, self._spec.unsafe_cast, sample).apply(batch)
+        encoded = copied and not self._spec.partition_columns
+        rows = self._layout.plan(batch.schema, computed, self._spec.unsafe_cast, sample, encoded).apply(batch)
         if not copied:
             rows = self.rules.apply(rows)
         if self._spec.partition_columns:

@@ -28,7 +28,7 @@ class Layout:
 
     def __init__(self, spec: WriteSpec) -> None:
         self.spec = spec
-        self._plans: dict[tuple[pa.Schema, frozenset[str], bool], Conform] = {}
+        self._plans: dict[tuple[pa.Schema, frozenset[str], bool, bool], Conform] = {}
         pairs = spec.data_fields
         if not pairs:
             raise InvalidArgumentError(
@@ -66,22 +66,35 @@ class Layout:
     def _parquet_names(self) -> list[str]:
         return [name for leaf in self.leaves for name in leaf.parquet]
 
-    def plan(self, data: pa.Schema, computed: frozenset[str], unsafe: bool, sample: pa.RecordBatch | None) -> Conform:
+    def plan(
+        self,
+        data: pa.Schema,
+        computed: frozenset[str],
+        unsafe: bool,
+        sample: pa.RecordBatch | None,
+        encoded: bool = False,
+    ) -> Conform:
         """How data of a schema is fitted to the table; the last few plans are kept. See :func:`conform`."""
-        key = (data, computed, unsafe)
+        key = (data, computed, unsafe, encoded)
         if (known := self._plans.get(key)) is None:
             if len(self._plans) >= _PLANS:
                 self._plans.clear()
-            known = conform(data, self.spec.schema, computed=computed, unsafe=unsafe, sample=sample)
+            schema = self.spec.schema
+            known = conform(data, schema, computed=computed, unsafe=unsafe, sample=sample, encoded=encoded)
             self._plans[key] = known
         return known
 
     def file_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The columns of a batch that go into the file, under their physical names and with field ids."""
+        """The columns of a batch that go into the file, under their physical names and with field ids; dictionaries
+        stay."""
         arrays = [batch.column(name) for name in self.columns]
         arrays = [convert(a) if convert else a for a, convert in zip(arrays, self._convert, strict=True)]
         plain = pa.RecordBatch.from_arrays(arrays, names=self.file_schema.names)
-        return nested.relabel(plain, self.file_schema)
+        schema = self.file_schema
+        for i, array in enumerate(arrays):
+            if pa.types.is_dictionary(array.type):
+                schema = schema.set(i, schema.field(i).with_type(array.type))
+        return nested.relabel(plain, schema)
 
 
 def has_required(f: Field) -> bool:

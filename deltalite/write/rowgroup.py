@@ -43,7 +43,7 @@ def encode(layout: Layout, batches: Sequence[pa.RecordBatch]) -> RowGroup:
 
     :raises InvalidArgumentError: when the writer's options do not go with the columns.
     """
-    rows = pa.Table.from_batches(batches, layout.file_schema)
+    rows = _together(batches, layout.file_schema)
     sink = pa.BufferOutputStream()
     footers: list[Any] = []
     try:
@@ -58,6 +58,20 @@ def encode(layout: Layout, batches: Sequence[pa.RecordBatch]) -> RowGroup:
     data = memoryview(sink.getvalue())
     stats = of_row_group(layout.stats, batches, footers[0].row_group(0), layout.footer_off)
     return RowGroup(data, footer_start(data), rows.num_rows, stats)
+
+
+def _together(batches: Sequence[pa.RecordBatch], plain: pa.Schema) -> pa.Table:
+    """The rows of all batches; where one has a dictionary, all share it."""
+    columns = []
+    for i, f in enumerate(plain):
+        parts = [batch.column(i) for batch in batches]
+        if any(pa.types.is_dictionary(part.type) for part in parts):
+            parts = [part if pa.types.is_dictionary(part.type) else part.dictionary_encode() for part in parts]
+            columns.append(pa.chunked_array(parts).unify_dictionaries())
+        else:
+            columns.append(pa.chunked_array(parts, f.type))
+    fields = [f.with_type(column.type) for f, column in zip(plain, columns, strict=True)]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _write(rows: pa.Table, sink: Any, footers: list[Any], options: dict[str, Any]) -> None:
@@ -102,4 +116,6 @@ def _dictionary_pays(leaf: Leaf, sample: pa.RecordBatch) -> bool:
     if not leaf.is_plain or sample.num_rows < FEW_ROWS:
         return True
     column = column_of(sample, leaf).slice(0, SAMPLE_ROWS)
+    if pa.types.is_dictionary(column.type):
+        return 2 * len(column.dictionary) <= sample.num_rows
     return 2 * pc.count_distinct(column).as_py() <= len(column)

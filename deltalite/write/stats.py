@@ -65,6 +65,7 @@ def _from_rows(leaf: Leaf, batches: Sequence[pa.RecordBatch]) -> LeafStats:
     for batch in batches:
         array = column_of(batch, leaf)
         nulls += array.null_count
+        array = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
         if leaf.has_bounds:
             bounds = _merge(bounds, _bounds_of(array))
             has_nan = has_nan or (leaf.is_float and _has_nan(array))

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
-from deltalite.model.arrow import concat_batches
+from deltalite.model.arrow import concat_batches, decoded
 from deltalite.write.split import Run
 
 SMALL_PART_ROWS = 4096
@@ -92,7 +92,9 @@ class Waiting:
         self._bytes[partition] = 0
         self._drop_empty()
         rows = sum(part.num_rows for part in found)
-        return [concat_batches(found)] if len(found) > 1 and rows < SMALL_PART_ROWS * len(found) else found
+        if len(found) < 2 or rows >= SMALL_PART_ROWS * len(found):
+            return found
+        return [concat_batches([decoded(part) for part in found])]
 
     def spill(self) -> None:
         """Move all rows in memory to the temporary file."""
@@ -124,6 +126,7 @@ class Waiting:
     def _to_file(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="deltalite-")  # noqa: SIM115 (closed in close())
+        rows = decoded(rows)
         message = rows.serialize()
         self._file.seek(self._end)
         self._file.write(message)
