@@ -457,6 +457,7 @@ class DeltaTable:
         post_commithook_properties: PostCommitHookProperties | None = None,
         raise_if_key_not_exists: bool = True,
         filesystem: Any = None,
+        cluster_by: Sequence[str] | str | None = None,
     ) -> DeltaTable:
         """Create a table without rows.
 
@@ -464,6 +465,7 @@ class DeltaTable:
         :param mode: when the table exists: ``error``, ``ignore``, ``append`` (both leave it) or ``overwrite``.
         :param configuration: table properties; CHECK constraints are ``delta.constraints.<name>``.
         :param raise_if_key_not_exists: refuse unknown ``delta.*`` properties.
+        :param cluster_by: columns by which ``optimize.cluster()`` lays rows out; fields of structs by dotted names.
         """
         if mode not in write.MODES:
             raise InvalidArgumentError(f"mode is one of {', '.join(write.MODES)}, not {mode!r}")
@@ -475,7 +477,7 @@ class DeltaTable:
             return cls._of(store, base, storage_options, ())
         request = create.CreateRequest(
             create.schema_of(schema), names_of(partition_by) or (), str(uuid.uuid4()), time.time_ns() // 1_000_000,
-            name, description, dict(configuration or {}), mode, raise_if_key_not_exists,
+            name, description, dict(configuration or {}), mode, raise_if_key_not_exists, names_of(cluster_by) or (),
         )  # fmt: skip
         committing = options.Committing.of(commit_properties, post_commithook_properties)
         outcome = execute.perform(store, base, lambda base, _: create.plan(request, base), committing)

@@ -45,11 +45,13 @@ def write_deltalake(
     cast: str = "safe",
     txn: tuple[str, int] | None = None,
     filesystem: Any = None,
+    cluster_by: Sequence[str] | str | None = None,
 ) -> CommitResult:
     """Write rows to a table, creating it when there is none.
 
     Arguments are deltalake's, and those of :meth:`DeltaTable.append` and :meth:`DeltaTable.overwrite`.
 
+    :param cluster_by: columns by which a new table is clustered: ``optimize.cluster()`` lays its rows out by them.
     :param mode: when the table exists: ``error``, ``append``, ``overwrite`` or ``ignore``.
     :returns: the version that the table now has, with counts; ``skipped`` says why nothing was written.
     :raises TableExistsError: when the table exists and the mode is ``error``.
@@ -58,7 +60,7 @@ def write_deltalake(
     request = write.WriteRequest(
         data, mode, names_of(partition_by), schema_mode, predicate, partition_overwrite, name, description,
         dict(configuration or {}), target_file_size, writer_properties, cast, str(uuid.uuid4()),
-        time.time_ns() // 1_000_000,
+        time.time_ns() // 1_000_000, names_of(cluster_by),
     )  # fmt: skip
     write.validate(request)
     committing = Committing.of(commit_properties, post_commithook_properties, txn)

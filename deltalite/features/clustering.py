@@ -17,6 +17,7 @@ from deltalite.exceptions import InvalidArgumentError, InvalidTableError
 from deltalite.features.base import Feature
 from deltalite.features.column_mapping import physical
 from deltalite.model.actions import DomainMetadata
+from deltalite.model.columns import find_column
 from deltalite.model.config import TableConfig
 from deltalite.model.stats import has_bounds, type_at
 from deltalite.model.types import DataType, StructType
@@ -26,6 +27,8 @@ DOMAIN, COLUMNS = "delta.clustering", "clusteringColumns"
 PROVIDER = "liquid"
 """The implementation named on clustered files: the layout of Delta Spark's, whose files may be clustered anew."""
 CUBE_ID, CUBE_COLUMNS, CUBE_CURVE = "ZCUBE_ID", "ZCUBE_ZORDER_BY", "ZCUBE_ZORDER_CURVE"
+SUPPORT = {"delta.feature.clustering": "supported"}
+"""The property that brings the table feature."""
 MOST_COLUMNS = 4
 _WITHOUT_BOUNDS = ("boolean",)
 
@@ -51,12 +54,16 @@ def clustering_columns(config: TableConfig) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def clustering_domain(config: TableConfig, columns: Sequence[Path]) -> DomainMetadata:
+def clustering_domain(config: TableConfig, columns: Iterable[str]) -> DomainMetadata:
     """The action that clusters a table by some columns, or with none of them no longer.
 
-    :param columns: logical paths, in the schema's spelling.
+    :param config: the table's, ``SUPPORT`` among its features.
+    :param columns: logical names, dotted for fields of structs.
+    :raises InvalidArgumentError: for columns that do not exist or by which a table cannot be clustered.
     """
-    paths = [_translated(path, config.schema, physical(config) or config.schema) for path in columns]
+    found = [find_column(config.schema, name)[0] for name in columns]
+    check_columns(config, found)
+    paths = [_translated(path, config.schema, physical(config) or config.schema) for path in found]
     return DomainMetadata(DOMAIN, json.dumps({COLUMNS: paths}, separators=(",", ":")))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from deltalite import features
 from deltalite.exceptions import InvalidArgumentError
+from deltalite.features.clustering import SUPPORT, clustering_columns, clustering_domain
 from deltalite.model.actions import Metadata
 from deltalite.model.change import LogOnly
 from deltalite.model.pending import ReadSet
@@ -33,6 +34,17 @@ def plan_metadata(
     protocol, metadata, _ = features.configure(base.config, metadata, base.version + 1)
     changed = () if protocol == base.config.protocol else (protocol,)
     return LogOnly((*changed, metadata), operation, parameters, reads or ReadSet())
+
+
+def plan_cluster_by(base: Snapshot, names: Sequence[str]) -> LogOnly:
+    """The commit that gives a table other columns to cluster by."""
+    metadata = base.config.metadata
+    wanted = replace(metadata, configuration={**metadata.configuration, **SUPPORT})
+    protocol, _, config = features.configure(base.config, wanted, base.version + 1, {})
+    changed = () if protocol == base.config.protocol else (protocol,)
+    before = ",".join(".".join(path) for path in clustering_columns(base.config))
+    parameters = {"oldClusteringColumns": before, "newClusteringColumns": ",".join(names)}
+    return LogOnly((*changed, clustering_domain(config, names)), "CLUSTER BY", parameters)
 
 
 class TableAlterer:
@@ -359,6 +371,21 @@ class TableAlterer:
             return plan_metadata(base, found.metadata, found.operation, found.parameters, found.reads)
 
         return self._alter(plan, commit_properties, post_commithook_properties)
+
+    def cluster_by(
+        self,
+        columns: Sequence[str] | str | None,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Choose the columns by which ``optimize.cluster()`` lays rows out; ``None`` for none. No file changes.
+
+        :param columns: four at most; fields of structs by dotted names.
+        :raises InvalidArgumentError: for columns that files keep no bounds of, or a partitioned table.
+        """
+        names = (columns,) if isinstance(columns, str) else tuple(columns or ())
+        return self._alter(lambda base: plan_cluster_by(base, names), commit_properties, post_commithook_properties)
 
     def _alter(
         self,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deltalite import features
 from deltalite.exceptions import InvalidArgumentError
 from deltalite.expr.parse import parse_schema as parse_ddl
-from deltalite.model.actions import Metadata
+from deltalite.features.clustering import SUPPORT, clustering_columns, clustering_domain
+from deltalite.model.actions import Action, DomainMetadata, Metadata
 from deltalite.model.change import LogOnly
+from deltalite.model.config import TableConfig
 from deltalite.model.files import remove_of
 from deltalite.model.pending import ReadSet
 from deltalite.model.properties import COLUMN_MAPPING_MODE, check_names, normalise
@@ -30,6 +32,7 @@ class CreateRequest:
     :param configuration: table properties; ``delta.*`` ones are checked, others are the user's own.
     :param table_id: a fresh UUID; kept when a table is replaced.
     :param now_ms: creation time, milliseconds since 1970.
+    :param cluster_by: columns to lay rows out by; fields of structs by dotted names.
     """
 
     schema: StructType
@@ -41,12 +44,14 @@ class CreateRequest:
     configuration: Mapping[str, Any] = field(default_factory=dict)
     mode: str = "error"
     check_property_names: bool = True
+    cluster_by: Sequence[str] = ()
 
 
 def plan(request: CreateRequest, base: Snapshot | None) -> LogOnly:
     """The commit that creates the table, or with ``base`` replaces it and its rows."""
     metadata = metadata_of(request, base)
-    protocol, metadata, _ = features.configure(base.config if base else None, metadata, base.version + 1 if base else 0)
+    old = base.config if base else None
+    protocol, metadata, config = features.configure(old, metadata, base.version + 1 if base else 0, {})
     removes = [remove_of(f, request.now_ms) for f in base.files.add_files()] if base else []
     keep_protocol = base is not None and protocol == base.config.protocol
     parameters = {
@@ -56,13 +61,30 @@ def plan(request: CreateRequest, base: Snapshot | None) -> LogOnly:
         "partitionBy": json.dumps(list(metadata.partition_columns)),
         "description": request.description or "",
         "properties": json.dumps(dict(metadata.configuration)),
+        **({"clusterBy": json.dumps(list(request.cluster_by))} if request.cluster_by else {}),
     }
     return LogOnly(
-        actions=(*(() if keep_protocol else (protocol,)), metadata, *removes),
+        actions=(*(() if keep_protocol else (protocol,)), metadata, *clustering(request, config, old), *removes),
         operation="CREATE OR REPLACE TABLE" if base else "CREATE TABLE",
         parameters=parameters,
         reads=ReadSet(whole_table=base is not None),
     )
+
+
+def clustering(request: CreateRequest, config: TableConfig, old: TableConfig | None = None) -> tuple[Action, ...]:
+    """The action that clusters a new table, or ends what clustered the one that it replaces.
+
+    :param config: the new table's.
+    """
+    if request.cluster_by or (old is not None and clustering_columns(old)):
+        return (clustering_domain(config, request.cluster_by),)
+    return ()
+
+
+def with_domains(config: TableConfig, actions: Iterable[Action]) -> TableConfig:
+    """The configuration with the metadata domains that come with it."""
+    domains = {action.domain: action for action in actions if isinstance(action, DomainMetadata)}
+    return replace(config, domains=domains) if domains else config
 
 
 def metadata_of(request: CreateRequest, base: Snapshot | None = None) -> Metadata:
@@ -72,7 +94,7 @@ def metadata_of(request: CreateRequest, base: Snapshot | None = None) -> Metadat
     """
     if request.check_property_names:
         check_names(request.configuration)
-    configuration = normalise(request.configuration)
+    configuration = normalise({**request.configuration, **(SUPPORT if request.cluster_by else {})})
     check_schema(request.schema, mapped=COLUMN_MAPPING_MODE.of(configuration) != "none")
     return Metadata(
         id=base.config.metadata.id if base else request.table_id,

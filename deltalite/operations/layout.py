@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from deltalite.expr.sql import to_sql
 from deltalite.features.clustering import CUBE_COLUMNS, CUBE_ID, PROVIDER
 from deltalite.model.arrow import mask_array, to_numpy
 from deltalite.model.change import FileGroup, Rewrite
+from deltalite.model.columns import find_column
 from deltalite.model.config import TableConfig
 from deltalite.model.expr import BoundExpr
 from deltalite.model.files import struct_leaf
@@ -209,31 +209,15 @@ def ordered_columns(schema: StructType, names: Sequence[str]) -> tuple[Path, ...
 
     :raises InvalidArgumentError: for unknown, repeated or unordered ones.
     """
-    found = [column_path(schema, name) for name in names]
+    found = []
+    for name in names:
+        path, kind = find_column(schema, name)
+        if isinstance(kind, StructType) or kind.type in ("array", "map", "variant", "void"):
+            raise InvalidArgumentError(f"rows cannot be ordered by {name!r} of type {kind.type}", column=name)
+        found.append(path)
     if twice := sorted({".".join(path) for path in found if found.count(path) > 1}):
         raise InvalidArgumentError(f"columns {twice} are named twice", columns=twice)
     return tuple(found)
-
-
-def column_path(schema: StructType, name: str) -> Path:
-    kind: Any = schema
-    path: list[str] = []
-    whole = schema.get(name)
-    for part in [name] if whole is not None else name.split("."):
-        f = kind.get(part) if isinstance(kind, StructType) else None
-        if f is None:
-            known = [f.name for f in kind.fields] if isinstance(kind, StructType) else []
-            near = difflib.get_close_matches(part, known, 1)
-            raise InvalidArgumentError(
-                f"there is no column {name!r}",
-                hint=f"did you mean {'.'.join([*path, near[0]])!r}?" if near else f"the columns are {schema.names}",
-                column=name,
-            )
-        path.append(f.name)
-        kind = f.type
-    if isinstance(kind, StructType) or kind.type in ("array", "map", "variant", "void"):
-        raise InvalidArgumentError(f"rows cannot be ordered by {name!r} of type {kind.type}", column=name)
-    return tuple(path)
 
 
 @dataclass

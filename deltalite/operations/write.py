@@ -16,6 +16,7 @@ from deltalite.expr.bind import bind_predicate
 from deltalite.expr.convert import to_expr
 from deltalite.expr.sql import to_sql
 from deltalite.features.base import RowCheck, WriteStep
+from deltalite.features.clustering import clustering_columns
 from deltalite.features.identity_columns import without_identity
 from deltalite.interop.input import to_reader
 from deltalite.model.actions import Action
@@ -26,7 +27,7 @@ from deltalite.model.pending import ReadSet
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.types import Schema
 from deltalite.model.write_spec import WriteSpec
-from deltalite.operations.create import CreateRequest, check_schema, metadata_of
+from deltalite.operations.create import CreateRequest, check_schema, clustering, metadata_of, with_domains
 from deltalite.operations.delete import covered_files, reads_of, row_spec
 from deltalite.scan import plan as planning
 from deltalite.scan.matching import rows_matched
@@ -48,6 +49,7 @@ class WriteRequest:
     :param partition_overwrite: ``static``, or ``dynamic`` to replace just the partitions that get rows.
     :param cast: ``safe``, or ``unsafe`` to allow casts that lose digits or range.
     :param target_file_size: bytes a data file should have; ``None`` asks the table.
+    :param cluster_by: columns by which a new table is clustered.
     """
 
     data: Any
@@ -64,6 +66,7 @@ class WriteRequest:
     cast: str = "safe"
     table_id: str = ""
     now_ms: int = 0
+    cluster_by: Sequence[str] | None = None
 
 
 def validate(request: WriteRequest) -> None:
@@ -188,12 +191,14 @@ def _configuration(
         schema = _of_data(reader.schema)
         created = CreateRequest(
             schema, request.partition_by or (), request.table_id, request.now_ms, request.name, request.description,
-            request.configuration,
+            request.configuration, cluster_by=request.cluster_by or (),
         )  # fmt: skip
         protocol, metadata, config = features.configure(None, metadata_of(created), 0)
-        return config, (protocol, metadata)
+        domains = clustering(created, config)
+        return with_domains(config, domains), (protocol, metadata, *domains)
     _warn_ignored(request, base)
     old = base.config
+    _same_clustering(request, old)
     metadata = old.metadata
     if request.schema_mode == "overwrite":
         schema = _of_data(reader.schema)
@@ -228,6 +233,17 @@ def _same_partitioning(request: WriteRequest, old: TableConfig) -> None:
         raise InvalidArgumentError(
             f"the table is partitioned by {list(old.partition_columns)}, not by {list(request.partition_by)}",
             hint="leave partition_by out, or pass mode='overwrite' with schema_mode='overwrite' to change it",
+        )
+
+
+def _same_clustering(request: WriteRequest, old: TableConfig) -> None:
+    if request.cluster_by is None:
+        return
+    current = [".".join(path) for path in clustering_columns(old)]
+    if [name.lower() for name in request.cluster_by] != [name.lower() for name in current]:
+        raise InvalidArgumentError(
+            f"the table is clustered by {current}, not by {list(request.cluster_by)}",
+            hint="leave cluster_by out, or choose other columns with alter.cluster_by([...])",
         )
 
 
