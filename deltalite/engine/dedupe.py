@@ -202,10 +202,8 @@ def _sortable(values: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         numbers = np.zeros(len(values), np.int64)
     elif pa.types.is_boolean(t):
         numbers = numpy_bools(values)
-    elif pa.types.is_floating(t):
-        numbers = numpy_values(values) + 0.0  # -0.0 becomes 0.0; NaN sorts last by itself
     elif pa.types.is_decimal(t) or pa.types.is_string(t) or pa.types.is_binary(t):
         numbers = to_numpy(pc.rank(values, "ascending", tiebreaker="dense"))
     else:
-        numbers = numpy_values(values)
+        numbers = numpy_values(values)  # of floats the zeros are equal and NaN comes last
     return np.where(valid, numbers, numbers.dtype.type(0)), valid

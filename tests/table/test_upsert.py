@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from deltalite import DeltaTable
 from deltalite.engine import dedupe
+from deltalite.engine.parts import divide_source
 from deltalite.exceptions import (
     ConstraintViolation,
     ExpressionError,
@@ -123,8 +124,11 @@ def test_order_by_says_which_row_counts(tmp_path, source, keep, order, step):
 
 @pytest.mark.parametrize("limit", [None, "256kB"])
 @pytest.mark.parametrize("keep", ["first", "last"])
-def test_duckdb_keeps_the_same_rows(tmp_path, keep, limit):
+def test_duckdb_keeps_the_same_rows(tmp_path, keep, limit, monkeypatch):
+    """Under a small limit the keys are divided by way of a temporary file."""
     duckdb = pytest.importorskip("duckdb")
+    parts = []
+    monkeypatch.setattr(dedupe, "divide_source", lambda *given: parts.append(given[2]) or divide_source(*given))
     random = np.random.default_rng(7)
     count = 20_000
     rows = pa.table({
@@ -138,6 +142,7 @@ def test_duckdb_keeps_the_same_rows(tmp_path, keep, limit):
         tmp_path / "t", "id bigint, name string, price decimal(30,2), day date, number bigint", storage_options=RELAXED
     )  # fmt: skip
     table.upsert(rows, "id", dedupe=keep, order_by=["price", "name", "day"], memory_limit=limit)
+    assert not parts if limit is None else parts[0] > 4
     way = "desc nulls last" if keep == "last" else "asc nulls first"
     order = ", ".join(f"{name} {way}" for name in ("price", "name", "day", "number"))
     connection = duckdb.connect()
