@@ -250,6 +250,12 @@ class TableMachine(RuleBasedStateMachine):
             assert +rows == operation.model(newest)
         self.landed(result.version, +rows)
 
+    @rule(winner=CHANGES, loser=CHANGES)
+    def race(self, winner: Operation, loser: Operation) -> None:
+        self.stale = DeltaTable(self.path)
+        self.change(winner)
+        self.change_through_a_stale_handle(loser)
+
     @rule(stale=st.booleans())
     def purge(self, stale: bool) -> None:
         table = self.stale if stale else self.table.refresh()
@@ -280,22 +286,14 @@ class TableMachine(RuleBasedStateMachine):
         self.landed(result.version, kept + Counter(rows))
 
     @rule()
-    def checkpoint(self) -> None:
+    def checkpoint_and_reopen(self) -> None:
         self.table.refresh().create_checkpoint()
-
-    @rule()
-    def reopen(self) -> None:
         self.table = DeltaTable(self.path)
 
     @rule(vectors=st.booleans())
-    def switch_vectors(self, vectors: bool) -> None:
+    def alter(self, vectors: bool) -> None:
         name = "delta.enableDeletionVectors"
         result = self.table.refresh().alter.set_table_properties({name: str(vectors).lower()})
-        self.landed(result.version, self.versions[-1])
-
-    @rule(value=st.sampled_from(["a", "b"]))
-    def set_property(self, value: str) -> None:
-        result = self.table.refresh().alter.set_table_properties({"owner": value})
         self.landed(result.version, self.versions[-1])
         self.stale = DeltaTable(self.path)
 
