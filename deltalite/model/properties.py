@@ -132,6 +132,12 @@ ISOLATION = Property(
     "delta.isolationLevel", _choice("Serializable", "WriteSerializable"), None, "Serializable or WriteSerializable."
 )
 TARGET_FILE_SIZE = Property("delta.targetFileSize", byte_size, None, "Size that data files should have.")
+AUTO_COMPACT = Property(
+    "delta.autoOptimize.autoCompact",
+    _choice("true", "auto", "false", "legacy"),
+    "false",
+    "Compact small files after a write that leaves many; true or auto.",
+)
 COMPRESSION = Property(
     "delta.parquet.compression.codec",
     _choice("zstd", "snappy", "gzip", "lz4", "lz4_raw", "brotli", "uncompressed", "none"),
@@ -157,7 +163,6 @@ PROPERTIES: dict[str, Property[Any]] = {p.name.lower(): p for p in list(globals(
 # Properties of other engines that change nothing here, and values that the protocol or a feature keeps for itself.
 _KNOWN_ELSEWHERE = [
     "delta.autoOptimize.optimizeWrite",
-    "delta.autoOptimize.autoCompact",
     "delta.autoOptimize",
     "delta.randomizeFilePrefixes",
     "delta.randomPrefixLength",

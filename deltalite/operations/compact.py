@@ -27,7 +27,8 @@ from deltalite.operations.layout import (
 
 WORN = 0.05
 """A file of which more rows are deleted is rewritten whatever its size."""
-_SMALL = 0.5
+SMALL = 0.5
+"""Files below this share of the target are small."""
 
 
 def plan(request: LayoutRequest, base: Snapshot, txn_id: str) -> Rewrite:
@@ -36,7 +37,7 @@ def plan(request: LayoutRequest, base: Snapshot, txn_id: str) -> Rewrite:
     live, target = LiveLayout(base), target_size(request, config)
     predicate = predicate_of(request, config)
     spec = replace(row_spec(config, txn_id, request.writer_properties), target_file_size=target)
-    least = bytes_of("min_file_size", request.min_file_size) or int(target * _SMALL)
+    least = bytes_of("min_file_size", request.min_file_size) or int(target * SMALL)
     selected = live.selected(predicate)
     groups = candidates(live, selected, min(least, target), Allowance.of(request))
     considered = int(selected.sum())

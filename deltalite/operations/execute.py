@@ -19,6 +19,7 @@ from deltalite.model.config import TableConfig
 from deltalite.model.files import add_files, remove_of
 from deltalite.model.paths import relative_path
 from deltalite.model.pending import PendingCommit, ReadSet
+from deltalite.model.properties import AUTO_COMPACT
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
 from deltalite.operations.options import Committing
@@ -30,11 +31,11 @@ from deltalite.write.files import write_rows
 
 if TYPE_CHECKING:
     from deltalite.engine.arrow import ArrowEngine
-    from deltalite.operations import file_changes, rewriting, row_changes, row_metrics
+    from deltalite.operations import auto_compaction, file_changes, rewriting, row_changes, row_metrics
 else:  # appending does not need them
-    file_changes, rewriting, row_changes, row_metrics = (
+    auto_compaction, file_changes, rewriting, row_changes, row_metrics = (
         LazyModule(f"deltalite.operations.{name}")
-        for name in ("file_changes", "rewriting", "row_changes", "row_metrics")
+        for name in ("auto_compaction", "file_changes", "rewriting", "row_changes", "row_metrics")
     )
 
 logger = logging.getLogger("deltalite.operations")
@@ -101,7 +102,15 @@ def finish(store: Store, pending: PendingCommit, committing: Committing, start: 
     result = CommitResult(
         committed.snapshot.version, pending.operation, dict(pending.metrics), duration, pending.txn_id
     )
-    return Outcome(result, committed.snapshot)
+    return Outcome(result, _compacted(store, pending, committed.snapshot, committing))
+
+
+def _compacted(store: Store, pending: PendingCommit, snapshot: Snapshot, committing: Committing) -> Snapshot:
+    """The table after a commit that changed rows, small files put together if its properties say so."""
+    if snapshot.config.get(AUTO_COMPACT) == "false":
+        return snapshot
+    added = [a for a in pending.actions if isinstance(a, AddFile) and a.data_change]
+    return auto_compaction.after_write(store, snapshot, added, committing) if added else snapshot
 
 
 def already_applied(snapshot: Snapshot, committing: Committing) -> str | None:

@@ -240,7 +240,7 @@ def _advanced(base: Snapshot | None, version: int, body: bytes, actions: list[Ac
         found, totals = Snapshot.first(committed, features.partition_keys), Totals(0, 0)
     else:
         found, totals = base.advance(committed, features.partition_keys), base.totals
-    if totals is None:
+    if totals is None or _describes_anew(actions):
         return found
     files, size = totals.num_files, totals.size_in_bytes
     for action in actions:
@@ -251,3 +251,9 @@ def _advanced(base: Snapshot | None, version: int, body: bytes, actions: list[Ac
                 return found
             files, size = files - 1, size - action.size
     return replace(found, totals=Totals(files, size))
+
+
+def _describes_anew(actions: list[Action]) -> bool:
+    """Whether files are added that may be in the table already: with other statistics or row ids, say."""
+    adds = [a for a in actions if isinstance(a, AddFile)]
+    return bool(adds) and not any(a.data_change for a in adds) and not any(isinstance(a, RemoveFile) for a in actions)
