@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
 from deltalite.engine.arrow import ArrowEngine
@@ -34,7 +35,7 @@ def preview(base: Snapshot, change: RowChanges, engine: ArrowEngine) -> ChangePr
     finally:
         if change.source is not None:
             change.source.close()
-    written = sum(map(_bytes_written, files))
+    written = sum(_bytes_written(f, change) for f in files)
     rows = sum(f.num_records for f in files)
     if inserted:
         sample = sum(f.add.size for f in files) / rows if rows else PER_SOURCE_ROW
@@ -45,13 +46,12 @@ def preview(base: Snapshot, change: RowChanges, engine: ArrowEngine) -> ChangePr
     return ChangePreview(change.operation, base.version, known, _files(base, change, files), written, int(memory))
 
 
-def _bytes_written(change: FileChange) -> int:
-    share = change.add.size / max(1, change.num_records)
-    if change.way == "remove":
-        return 0
-    if change.way == "mark":
-        return VECTOR_BYTES_PER_ROW * (change.changed + change.gone_before) + int(share * change.changed)
-    return int(share * (change.copied + change.changed))
+def _bytes_written(file: FileChange, change: RowChanges) -> int:
+    share = file.add.size / max(1, file.num_records)
+    updating = np.array([clause.action == "update" for clause in change.clauses])
+    updated = 0 if file.edits.positions is None else int(updating[file.edits.clauses].sum())
+    vector = VECTOR_BYTES_PER_ROW * (file.changed + file.gone_before) if file.way == "mark" else 0
+    return vector + int(share * (file.copied + updated))
 
 
 def _files(base: Snapshot, change: RowChanges, files: list[FileChange]) -> pa.Table:

@@ -66,10 +66,10 @@ def plan(request: UpsertRequest, base: Snapshot, txn_id: str, engine: ArrowEngin
     :raises MultipleMatchesError: when a key repeats in the source and ``dedupe`` is ``error``.
     """
     _check(request)
-    reader = to_reader(request.data)
+    reader = to_reader(request.data, schema=base.config.schema)
     source = Schema.from_arrow(reader.schema)
-    _check_columns(request, base, source)
     asked = _Asked(request, base.config.schema, source)
+    _check_columns(request, base, source)
     merging = MergeRequest(
         reader, asked.condition(), tuple(asked.clauses()), *asked.aliases, request.merge_schema,
         writer_properties=request.writer_properties, time_zone=request.time_zone,
@@ -119,7 +119,8 @@ def _check_columns(request: UpsertRequest, base: Snapshot, source: StructType) -
     """
     if request.merge_schema or not isinstance(request.update, (bool, type(None))):
         return
-    computed = {a.column for step in features.write_steps(base.config) for a in step.assignments}
+    steps = features.write_steps(base.config)
+    computed = {rule.column for step in steps for rule in (*step.sequences, *step.assignments)}
     missing = [n for n in base.config.schema.names if source.get(n) is None and n not in computed]
     if missing:
         raise SchemaMismatchError(

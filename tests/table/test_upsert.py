@@ -360,3 +360,25 @@ assert not {{"pandas", "pyarrow.dataset"}} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_rows_without_the_columns_that_a_table_computes(tmp_path: Path) -> None:
+    table = DeltaTable.create(
+        tmp_path / "t", "id bigint GENERATED ALWAYS AS IDENTITY, name string, upper string GENERATED ALWAYS AS (upper(name))"
+    )
+    table.upsert([{"name": "a"}, {"name": "b"}], "name")
+    table.upsert([{"name": "b"}, {"name": "c"}], "name")
+    rows = sorted(tuple(r.values()) for r in table.to_pyarrow_table().to_pylist())
+    assert rows == [(1, "a", "A"), (2, "b", "B"), (3, "c", "C")]
+
+
+def test_no_rows_at_all_change_nothing(tmp_path: Path) -> None:
+    table = DeltaTable.create(tmp_path / "t", "id bigint, name string")
+    assert table.upsert([], "id").skipped
+    assert table.version() == 0
+
+
+def test_a_key_that_nobody_has_is_named_first(tmp_path: Path) -> None:
+    table = DeltaTable.create(tmp_path / "t", "id bigint, name string")
+    with pytest.raises(InvalidArgumentError, match="'nope'"):
+        table.upsert([{"id": 1}], "nope")
