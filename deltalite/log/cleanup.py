@@ -52,8 +52,7 @@ def expired(
     if kept_from is None:
         return None
     anchor = _below(names, kept_from)
-    earliest = names.earliest
-    older = [_below(names, version) for version in keep if earliest <= version < kept_from]
+    older = [_below(names, version) for version in keep if version < kept_from and _is_whole(names, version)]
     pinned = tuple(dict.fromkeys(found for found in older if found is not None and found != anchor))
     first = min(0 if found is None else found.version for found in (anchor, *older))
     if anchor is None or (protected_before is not None and first < protected_before):
@@ -67,6 +66,12 @@ def expired(
 def _below(names: segment.LogNames, version: int) -> Checkpoint | None:
     """The checkpoint that a version is read from; ``None`` where it is read from the first commit on."""
     return next((c for c in names.checkpoints if c.version <= version), None)
+
+
+def _is_whole(names: segment.LogNames, version: int) -> bool:
+    """Whether a version can be read at all."""
+    base = _below(names, version)
+    return all(v in names.commits for v in range(0 if base is None else base.version + 1, version + 1))
 
 
 def cutoff_ms(now_ms: int, retention_ms: int) -> int:

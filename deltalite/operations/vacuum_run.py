@@ -105,23 +105,24 @@ def execute(
     try:
         delete(store, plan.delete, watch, done, progress)
     except BaseException:
-        try:
-            _log_end(store, started, "FAILED", done, committing)
-        except Exception as error:
-            logger.warning("the end of a failed VACUUM was not recorded: %s", error)
+        _log_end(store, started, "FAILED", done, committing)
         raise
     return done, _log_end(store, started, "COMPLETED", done, committing)
 
 
 def _log_end(store: Store, base: Snapshot, status: str, done: Deleted, committing: Committing) -> Snapshot:
+    """The files are gone whatever becomes of this record, so that a failure is only logged."""
     metrics = {"numDeletedFiles": len(done.gone), "numVacuumedDirectories": done.directories}
-    for _ in range(_ATTEMPTS):
-        pending = _pending(base, "VACUUM END", {"status": status}, metrics, committing)
-        try:
-            return finish(store, pending, committing, time.perf_counter()).snapshot
-        except ConflictError:  # the files are gone whatever became of the table's properties
-            base = read.update(store, base)
-    logger.warning("the end of a VACUUM was not recorded: other writers keep changing the table's properties")
+    try:
+        for _ in range(_ATTEMPTS):
+            pending = _pending(base, "VACUUM END", {"status": status}, metrics, committing)
+            try:
+                return finish(store, pending, committing, time.perf_counter()).snapshot
+            except ConflictError:  # the table's properties are others now
+                base = read.update(store, base)
+        logger.warning("the end of a VACUUM was not recorded: other writers keep changing the table's properties")
+    except Exception as error:
+        logger.warning("the end of a VACUUM was not recorded: %s", error)
     return base
 
 
