@@ -156,11 +156,14 @@ class _Matching:
 
         :param file: its number, or that of each row.
         """
+        hits = lookup.hits(batch)
+        self._guard(hits, lookup)
+        if not self.by_source and 2 * len(hits.rows) < batch.num_rows:  # nothing happens to the others
+            file = file if isinstance(file, int) else file[hits.rows]
+            batch, hits = _taken(batch, hits.rows), Hits(np.arange(len(hits.rows)), hits.groups)
         count = batch.num_rows
         decided, from_row = np.full(count, -1, np.int8), np.full(count, -1, np.int64)
         times, unmatched = np.zeros(count, np.int64), np.ones(count, bool)
-        hits = lookup.hits(batch)
-        self._guard(hits, lookup)
         for rows, sources, each in self._pairs(batch, hits, lookup):
             unmatched[rows] = False
             clauses = self._decide(batch, rows, sources)

@@ -38,6 +38,7 @@ from deltalite.model.tasks import ROW_INDEX, ScanPlan
 from deltalite.model.types import Field, PrimitiveType, StructType
 from deltalite.model.write_spec import WriteSpec
 from deltalite.operations.file_changes import FileChange
+from deltalite.operations.gathering import Gathered
 from deltalite.operations.row_metrics import row_metrics
 from deltalite.scan import plan as planning
 from deltalite.scan.rows import marked_rows
@@ -98,6 +99,7 @@ class _Work:
         self._hidden = features.carried(changes.config, "copied")
         self._feed = FileWriter(store, feed_spec(changes.spec, self._hidden)) if self._tells_changes else None
         self._vector_paths: list[str] = []
+        self._gathered = Gathered()
 
     @cached_property
     def _tells_changes(self) -> bool:
@@ -112,6 +114,8 @@ class _Work:
         sources = (partial(self._read, plans, f) for f in self._files)
         for change, part in self._engine.over_files(sources, len(self._files), lambda p: p[1].nbytes):
             self._take(plans, change, part)
+        for changed in self._gathered.rest():
+            self._change(*changed)
         for number, rows in self._edits.inserted:
             self._insert(number, rows)
         appended = self._append()
@@ -168,7 +172,7 @@ class _Work:
         e = change.edits
         at = to_numpy(batch.column(ROW_INDEX))
         if e.positions is None:
-            self._changed(batch, int(e.clauses[0]), None)
+            self._gather(batch, int(e.clauses[0]), None)
             return
         place = np.searchsorted(e.positions, at)
         if change.way == "rewrite":
@@ -184,9 +188,13 @@ class _Work:
         for number in np.unique(clauses).tolist():
             mask = clauses == number
             rows = None if e.source_rows is None else e.source_rows[place][mask]
-            self._changed(batch if mask.all() else _filtered(batch, mask), number, rows)
+            self._gather(batch if mask.all() else _filtered(batch, mask), number, rows)
 
-    def _changed(self, old: pa.RecordBatch, number: int, source_rows: np.ndarray | None) -> None:
+    def _gather(self, old: pa.RecordBatch, number: int, source_rows: np.ndarray | None) -> None:
+        for changed in self._gathered.add(old, number, source_rows):
+            self._change(*changed)
+
+    def _change(self, old: pa.RecordBatch, number: int, source_rows: np.ndarray | None) -> None:
         clause = self._changes.clauses[number]
         is_update = clause.action == "update"
         if self._feed is not None:

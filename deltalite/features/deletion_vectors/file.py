@@ -108,6 +108,12 @@ def _damaged(vector: DeletionVector, why: str) -> InvalidTableError:
 # -- writing -------------------------------------------------------------------------------------------------------
 
 
+def inline_size(positions: RowPositions) -> tuple[int, int]:
+    """The bytes of a set, and the characters of its text, which is costly to make."""
+    size = len(encode(positions))
+    return size, -(-size // 4) * 5
+
+
 def inline(positions: RowPositions) -> DeletionVector:
     """A descriptor that carries the set itself; for small sets."""
     data = encode(positions)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from deltalite.exceptions import InvalidTableError
 from deltalite.features.deletion_vectors.bitmap import RowPositions
-from deltalite.features.deletion_vectors.file import file_of, inline
+from deltalite.features.deletion_vectors.file import file_of, inline, inline_size
 from deltalite.model.actions import AddFile, DeletionVector
 from deltalite.model.config import TableConfig
 from deltalite.model.properties import DELETION_VECTORS
@@ -57,15 +57,16 @@ class RowRemover:
         :param put: called with the path of a file, relative to the table and not percent-encoded, and its bytes.
         :return: the descriptors, in parallel.
         """
-        found = [inline(rows) for rows in vectors]
-        large = [i for i, vector in enumerate(found) if len(vector.path_or_inline_dv) > self.inline_characters]
-        for number, pack in enumerate(self._packs(large, [vector.size_in_bytes for vector in found])):
+        sizes = [inline_size(rows) for rows in vectors]
+        large = [i for i, (_, characters) in enumerate(sizes) if characters > self.inline_characters]
+        found = {i: inline(vectors[i]) for i in set(range(len(vectors))).difference(large)}
+        for number, pack in enumerate(self._packs(large, [stored for stored, _ in sizes])):
             name = file_id if number == 0 else uuid.uuid5(file_id, str(number))
             path, data, stored = file_of([vectors[i] for i in pack], name)
             put(path, data)
             for i, vector in zip(pack, stored, strict=True):
                 found[i] = vector
-        return found
+        return [found[i] for i in range(len(vectors))]
 
     def _packs(self, large: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
         pack: list[int] = []
