@@ -90,13 +90,13 @@ def finish(store: Store, pending: PendingCommit, committing: Committing, start: 
     except CommitOutcomeUnknown:
         raise
     except ConcurrentTransactionError:
-        discard(store, pending)
+        discard(store, pending.written)
         newest = read.update(store, pending.base) if pending.base is not None else read.read_snapshot(store)
         if (seen := already_applied(newest, committing)) is not None:
             return _skipped(newest, pending.operation, seen, start)
         raise
     except Exception:
-        discard(store, pending)
+        discard(store, pending.written)
         raise
     duration = time.perf_counter() - start
     result = CommitResult(
@@ -150,10 +150,14 @@ def execute(
     written: tuple[str, ...] = ()
     if isinstance(change, Append):
         added, numbers = write_rows(store, change.spec, change.data)
-        actions = with_numbers(base, actions, numbers)
-        replaced, reads = _replaced(base, change, added, reads)
-        actions = (*actions, *(remove_of(f, now_ms) for f in replaced), *added)
         written = tuple(relative_path(f.path) for f in added)
+        actions = with_numbers(base, actions, numbers)
+        try:
+            replaced, reads = _replaced(base, change, added, reads)
+        except BaseException:
+            discard(store, written)
+            raise
+        actions = (*actions, *(remove_of(f, now_ms) for f in replaced), *added)
         metrics = {
             "numFiles": len(added),
             "numOutputRows": sum(rows_of(f) for f in added),
@@ -253,10 +257,10 @@ def rows_of(add: AddFile) -> int:
     return int(json.loads(add.stats).get("numRecords", 0)) - deleted
 
 
-def discard(store: Store, pending: PendingCommit) -> None:
+def discard(store: Store, written: Sequence[str]) -> None:
     """Delete the files of a commit that did not happen; only ever called after a definite refusal."""
     try:
-        if pending.written:
-            store.delete_many(pending.written)
+        if written:
+            store.delete_many(written)
     except Exception as error:
-        logger.warning("%d files of an aborted commit are left for vacuum: %s", len(pending.written), error)
+        logger.warning("%d files of an aborted commit are left for vacuum: %s", len(written), error)

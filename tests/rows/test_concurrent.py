@@ -164,7 +164,7 @@ def test_more_of_both_in_processes(tmp_path: Path, work: Callable[..., list[Done
     path = prepare(tmp_path / "more", vectors)
     for in_steps in (False, True):
         before = DeltaTable(path).version()
-        done = run("processes", work, path, 40, in_steps)
+        done = run("processes", work, path, 20, in_steps)
         apply = move if work is transfers else (lambda values, what: values.update(what))
         if before == FILES - 1:
             so_far = done

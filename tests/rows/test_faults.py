@@ -108,6 +108,10 @@ SCENARIOS = {
     "merge, rewritten, feed": Scenario(merge_once, False, True),
     "replace where, vectors, feed": Scenario(replace_where, feed=True),
     "replace where, rewritten": Scenario(replace_where, False),
+    "overwrite, feed": Scenario(lambda t: t.overwrite(frame("a", range(7), 3), txn=TXN), feed=True),
+    "dynamic overwrite": Scenario(
+        lambda t: t.overwrite(frame("a", range(7), 3), partition_overwrite="dynamic", txn=TXN)
+    ),
     "purge": Scenario(lambda t: t.optimize.purge()),
     "transaction, vectors, feed": Scenario(three_steps, feed=True),
     "transaction, rewritten": Scenario(three_steps, False),
