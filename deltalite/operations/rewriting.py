@@ -26,7 +26,7 @@ from deltalite.model.paths import relative_path
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.tasks import FileTask, ScanPlan
 from deltalite.operations.file_changes import adds_of
-from deltalite.operations.row_changes import Written
+from deltalite.operations.row_changes import Written, _only_stored
 from deltalite.scan import plan as planning
 from deltalite.scan.ahead import ordered
 from deltalite.storage.base import Store
@@ -108,7 +108,8 @@ class _Rewriting:
         change = self._change
         plan = replace(change.plan, files=change.plan.files.take(from_numpy(group.files, pa.int64())))
         carried = features.carried(change.config, "copied")
-        whole = self._read(planning.reading(plan, change.config, change.config.schema.names, carried), self._report)
+        names = change.config.schema.names
+        whole = self._read(planning.reading(plan, change.config, names, carried), self._report, encoded=True)
         return self._in_order(plan, whole) if change.order else whole
 
     def _in_order(self, plan: ScanPlan, whole: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -138,13 +139,14 @@ class _Rewriting:
             found.append(batch)
         return concat_batches(found) if found else None
 
-    def _read(self, plan: ScanPlan, done: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+    def _read(self, plan: ScanPlan, done: Callable[[int], None], *, encoded: bool = False) -> Iterator[pa.RecordBatch]:
         shared, count = plan.shared(), plan.files.num_rows
+        staged = _only_stored(shared)  # a file that a transaction has only just written has no ids yet
         threads = min(self._change.threads or MAX_THREADS, pa.cpu_count(), max(1, count))
         ahead = min(AHEAD_BYTES, self._engine.budget.limit // 16) // threads
 
         def one(task: FileTask) -> Iterator[pa.RecordBatch]:
-            yield from self._engine.read(shared, task)
+            yield from self._engine.read(shared if task.base_row_id is not None else staged, task, encoded=encoded)
             done(task.size or 0)
 
         return ordered((partial(one, task) for task in plan.iter_tasks()), threads, lambda b: b.nbytes, ahead)
@@ -206,4 +208,4 @@ def _column(batch: pa.RecordBatch, path: tuple[str, ...]) -> pa.Array:
     found = batch.column(path[0])
     for name in path[1:]:
         found = pc.struct_field(found, name)
-    return found
+    return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found

@@ -237,11 +237,15 @@ def _changes_rows(pending: PendingCommit) -> bool:
     return any(isinstance(a, (AddFile, RemoveFile)) and a.data_change for a in pending.actions)
 
 
-def _summed(steps: list[PendingCommit]) -> Mapping[str, int]:
+def _summed(steps: list[PendingCommit]) -> Mapping[str, Any]:
+    """What the steps counted; of several only what can be added up."""
+    if len(steps) == 1:
+        return steps[0].metrics
     found: dict[str, int] = {}
     for step in steps:
         for name, value in step.metrics.items():
-            found[name] = found.get(name, 0) + value
+            if isinstance(value, int):
+                found[name] = found.get(name, 0) + value
     return found
 
 
