@@ -411,6 +411,23 @@ def test_purging_and_changing_in_one_transaction_tells_the_changes_only() -> Non
     assert_well_formed(table)
 
 
+def test_compaction_is_a_step_too() -> None:
+    """It counts sums and distributions; those that can be added up are."""
+    table = filled(partitioned=False)
+    table.append(frame(range(100, 104), part="b"))
+    with table.transaction() as t:
+        t.append(frame(range(200, 204)))
+        t.optimize.compact()
+        t.delete("id = 201")
+    assert table.files().num_rows == 1 and table.count() == 47
+    assert_well_formed(table)
+    metrics = table.history(1)[0]["operationMetrics"]
+    assert metrics["numDeletedRows"] == "1" and metrics["numOutputRows"] == "4"
+    with (tx := table.transaction()) as t:
+        t.append(frame([300]))
+    assert tx.result is not None and tx.result.operation == "WRITE" and tx.result.metrics["numOutputRows"] == 1
+
+
 @pytest.mark.parametrize("tracking", [False, pytest.param(True, marks=pytest.mark.xfail(
     strict=True, reason="purge asks files of the same transaction for row ids that they do not have yet"))])  # fmt: skip
 def test_purging_what_the_same_transaction_marked(tracking: bool) -> None:
