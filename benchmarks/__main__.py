@@ -33,11 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"{name:32} {workload.question.format_map(scale)}" for name, workload in WORKLOADS.items()))
         return 0 if asked.list else 2
     if asked.show:
-        told = json.loads(asked.show.read_text())
-        _print(chosen, from_json(told), SCALES[told["environment"]["scale"]])
-        if asked.document:
-            _document(chosen, from_json(told), told["environment"])
-        return 0
+        return _show(chosen, [json.loads(place.read_text()) for place in asked.show], asked.document)
     scale = SCALES[asked.scale]
     data = (asked.data or Path(tempfile.gettempdir()) / "deltalite-benchmarks") / f"{scale.name}-{_INPUTS_VERSION}"
     data.mkdir(parents=True, exist_ok=True)
@@ -51,6 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(result.failure or result.differs for result in everything))
 
 
+def _show(chosen: Sequence[Workload], told: Sequence[Mapping[str, Any]], document: bool) -> int:
+    """The tables of runs of one scale; a later run of a workload stands for an earlier one."""
+    results = {name: found for run in told for name, found in from_json(run).items()}
+    scale = SCALES[told[-1]["environment"]["scale"]]
+    _print(chosen, results, scale)
+    if document:
+        _document(chosen, results, scale, "\n\n".join(map(_described, told)))
+    return 0
+
+
 def _print(chosen: Sequence[Workload], results: Results, scale: Scale, tables: bool = True) -> None:
     for workload in chosen if tables else ():
         if workload.name in results:
@@ -59,15 +65,20 @@ def _print(chosen: Sequence[Workload], results: Results, scale: Scale, tables: b
     print(targets(chosen, results))
 
 
-def _document(chosen: Sequence[Workload], results: Results, surroundings: Mapping[str, Any]) -> None:
+def _document(chosen: Sequence[Workload], results: Results, scale: Scale, runs: str) -> None:
     """Put the results into ``docs/performance.md``, between its two marks."""
     before, begin, rest = _DOCUMENT.read_text().partition("<!-- results -->\n")
     _, end, after = rest.partition("<!-- end of results -->")
-    packages = ", ".join(f"{name} {version}" for name, version in surroundings["packages"].items() if version)
-    scale = SCALES[surroundings["scale"]]
-    run = f"Scale `{scale.name}`, {surroundings['runs']} runs each; {packages}; Python {surroundings['python']}."
-    parts = [run, summary(chosen, results, scale), targets(chosen, results)]
+    parts = [runs, summary(chosen, results, scale), targets(chosen, results)]
     _DOCUMENT.write_text(before + begin + "\n" + "\n\n".join(parts) + "\n\n" + end + after)
+
+
+def _described(told: Mapping[str, Any]) -> str:
+    """What was run, and with what."""
+    surroundings, names = told["environment"], ", ".join(f"`{name}`" for name in told["workloads"])
+    packages = ", ".join(f"{name} {version}" for name, version in surroundings["packages"].items() if version)
+    how = f"scale `{surroundings['scale']}`, {surroundings['runs']} runs each"
+    return f"{names}: {how}; {packages}; Python {surroundings['python']}."
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -81,7 +92,11 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="results (default: benchmarks/results/<time>.json)")
     parser.add_argument(
-        "--show", type=Path, metavar="FILE", help="print the tables of results written before, and stop"
+        "--show",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        help="print the tables of results written before, and stop; repeatable",
     )
     parser.add_argument("--document", action="store_true", help="with --show: also write them into docs/performance.md")
     parser.add_argument("--list", action="store_true", help="name the workloads and stop")

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.core import Contestant, Scale, Workload, anonymous_bytes
 
-__all__ = ["Failure", "Sample", "alternate"]
+__all__ = ["Failure", "Sample", "alternate", "limited"]
 
 _SAMPLE_SECONDS = 0.004
 _LIMIT_SECONDS = 900
@@ -79,7 +79,7 @@ def _run(
                 stderr=stderr,
                 cwd=Path(__file__).parent.parent,
                 env=_environment(data, contestant.data_limit),
-                preexec_fn=partial(_limit, contestant.data_limit),
+                preexec_fn=partial(limited, contestant.data_limit),
             )
             peak = _watch(child)
             _, status, usage = os.wait4(child.pid, 0)
@@ -107,7 +107,8 @@ def _environment(data: Path, data_limit: int | None) -> dict[str, str]:
     return {**kept, "PYTHONPYCACHEPREFIX": str(data / "pycache")}
 
 
-def _limit(data_limit: int | None) -> None:
+def limited(data_limit: int | None) -> None:
+    """Let the system give this process no more memory for data."""
     if data_limit is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (data_limit, resource.RLIM_INFINITY))
 

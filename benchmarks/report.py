@@ -15,7 +15,7 @@ from benchmarks.process import Failure, Sample
 
 __all__ = ["Result", "environment", "from_json", "summary", "table", "targets", "to_json"]
 
-_BASIS, _FLOOR = "deltalake", "pyarrow"
+_BASIS, _FLOOR, _DUCKLAKE = "deltalake", "pyarrow", "ducklake"
 _PACKAGES = (
     "deltalite", "deltalake", "pyarrow", "numpy", "polars", "duckdb", "duckdb-extension-ducklake", "pandas",
 )  # fmt: skip
@@ -110,21 +110,21 @@ def _ratio(value: float | None, basis: float | None) -> str:
 
 
 def summary(workloads: Iterable[Workload], results: Results, scale: Scale) -> str:
-    """A Markdown table with a line for each way in which deltalite did a workload, beside deltalake and the floor."""
+    """A Markdown table with a line for each way in which deltalite did a workload, beside the others and the floor."""
     lines = [
-        "| workload | deltalite | deltalake | wall x | CPU x | memory x | floor CPU x |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| workload | deltalite | deltalake | wall x | CPU x | memory x | floor CPU x | DuckLake CPU x |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for workload in workloads:
         found = results.get(workload.name, {})
         for name in (name for name in found if name.startswith("deltalite")):
             other = found.get(name.replace("deltalite", _BASIS)) or found.get(_BASIS) or Result()
-            floor = found.get(_FLOOR) or Result()
+            others = [found.get(name) or Result() for name in (_FLOOR, _DUCKLAKE)]
             how = name.removeprefix("deltalite").strip()
             asked = f"{workload.question.format_map(asdict(scale))}{f' ({how})' if how else ''}"
             cells = [f"`{workload.name}`: {asked}", _short(found[name]), _short(other)]
             cells += [_ratio(found[name].metric(m), other.metric(m)) for m in ("wall", "cpu", "memory")]
-            cells.append(_ratio(found[name].metric("cpu"), floor.metric("cpu")))
+            cells += [_ratio(found[name].metric("cpu"), other.metric("cpu")) for other in others]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,12 +15,13 @@ import pytest
 pytest.importorskip("resource", reason="the harness measures by POSIX resource usage")
 pytest.importorskip("deltalake")
 
+from benchmarks import ducklake
 from benchmarks.__main__ import main
 from benchmarks.core import SCALES, Clock, Target, Workload
 from benchmarks.fingerprint import fingerprint
-from benchmarks.inputs import lineitem, logs
-from benchmarks.process import Sample
-from benchmarks.report import Result, table, targets
+from benchmarks.inputs import changes, lineitem, logs
+from benchmarks.process import Sample, limited
+from benchmarks.report import Result, summary, table, targets
 from benchmarks.workloads import WORKLOADS
 
 TINY = SCALES["tiny"]
@@ -154,3 +158,83 @@ def test_the_table_gives_ratios_to_deltalake_and_says_what_failed():
     assert lines[0] == "### scan: 20000 rows"
     assert lines[4] == "| deltalite | 600 ms | 0.50 | 1.20 s | 0.50 | 0 kB | 0 kB |  |"
     assert lines[5].endswith("| **RESULT DIFFERS** |") and lines[6].endswith("| exit 1: no such module |")
+
+
+# -- rows that change ----------------------------------------------------------------------------------------------
+
+
+def keys_of(rows: pa.Table, *names: str) -> set[tuple]:
+    return set(zip(*(rows.column(name).to_pylist() for name in names), strict=True))
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+def test_both_engines_read_the_tables_whose_rows_change(tmp_path, vectors):
+    import deltalake
+
+    import deltalite
+
+    place = changes.lay(changes.lines(tmp_path, TINY), tmp_path / "table", vectors=vectors)
+    for engine in (deltalake, deltalite):
+        handle = engine.DeltaTable(str(place))
+        rows = pa.RecordBatchReader.from_stream(handle.scan()).read_all()
+        assert rows.num_rows == TINY.rows and len(handle.file_uris()) == changes.FILES
+
+
+def test_sources_hold_as_many_known_and_new_keys_as_they_say(tmp_path):
+    from deltalake import DeltaTable
+
+    place = changes.lines(tmp_path, TINY)
+    names = "l_orderkey", "l_linenumber"
+    known = keys_of(DeltaTable(str(changes.lay(place, tmp_path / "t", vectors=False))).to_pyarrow_table(), *names)
+    assert len(known) == TINY.rows
+    for source, updates, inserts in (("random", TINY.updates, TINY.inserts), ("few", 180, 20), ("local", 200, 40)):
+        rows = changes.source(place, source)
+        found = keys_of(rows, *names)
+        assert (len(found), len(found & known)) == (rows.num_rows, updates) and rows.num_rows == updates + inserts
+    orders = [key for key, _ in keys_of(changes.source(place, "local"), *names)]
+    assert max(orders) - min(orders) < TINY.rows // changes.FILES
+
+    place = changes.events(tmp_path, TINY)
+    ids = [id for (id,) in keys_of(changes.source(place, "large"), "id")]
+    assert len(ids) == TINY.upserts and sum(id % 2 for id in ids) == TINY.upserts // 10
+    assert max(ids) < 2 * TINY.events
+
+
+def test_a_merge_gives_the_same_rows_everywhere(tmp_path):
+    status, told = run(tmp_path, "--only", "merge-few")
+    assert status == 0, told
+    assert {"deltalite", "deltalite copy-on-write", "deltalake"} <= set(told["workloads"]["merge-few"])
+
+
+def test_ducklake_stays_away_where_it_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(ducklake, "PACKAGE", "no_such_package")
+    status, told = run(tmp_path, "--only", "delete", "--engines", "deltalite,ducklake")
+    assert status == 0 and set(told["workloads"]["delete"]) == {"deltalite", "deltalite copy-on-write"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not count data alone")
+def test_a_limited_process_gets_no_more_memory():
+    for size, fails in ((64 << 20, False), (1 << 30, True)):
+        code = f"bytearray({size})"
+        done = subprocess.run([sys.executable, "-c", code], preexec_fn=partial(limited, 512 << 20), capture_output=True)
+        assert (b"MemoryError" in done.stderr) == fails
+
+
+def test_the_summary_sets_each_way_beside_all_others():
+    workload = Workload("merge", "{rows} rows", lineitem.table, ())
+    results = {name: Result([sample([1.0], cpu=cpu)]) for name, cpu in
+               (("deltalite", 1.0), ("deltalite slow", 3.0), ("deltalake", 4.0), ("ducklake", 2.0))}  # fmt: skip
+    lines = summary([workload], {"merge": results}, TINY).splitlines()[2:]
+    assert [line.split("|")[5:9] for line in lines] == [
+        [" 0.25 ", "  ", "  ", " 0.50 "], [" 0.75 ", "  ", "  ", " 1.50 "],
+    ]  # fmt: skip
+
+
+def test_results_of_several_runs_are_shown_together(tmp_path, capsys):
+    for number, name in enumerate(("count-warm", "append-open")):
+        assert main(["--scale", "tiny", "--runs", "1", "--engines", "deltalite", "--only", name, "--data", str(tmp_path),
+                     "--json", str(tmp_path / f"{number}.json")]) == 0  # fmt: skip
+    capsys.readouterr()
+    assert main(["--show", str(tmp_path / "0.json"), "--show", str(tmp_path / "1.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "### count-warm" in shown and "### append-open" in shown
