@@ -133,7 +133,7 @@ class _Ahead(Generic[T]):
         try:
             for item in items:
                 with self._changed:
-                    while not self._stopped and self._sizes[index] >= self._budget:
+                    while not self._stopped and self._waiting[index] and self._sizes[index] >= self._budget:
                         self._changed.wait()
                     if self._stopped:
                         return

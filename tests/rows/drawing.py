@@ -180,6 +180,7 @@ class Merge:
     on: Any
     clauses: list[ModelClause]
     streamed: bool
+    memory_limit: int | None = None
 
     def expected(self, table: list[Row], tracked: bool) -> Outcome:
         return model.merge(table, self.source, self.on, self.clauses, COLUMNS, tracked)
@@ -187,7 +188,7 @@ class Merge:
     def begin(self, table: DeltaTable, writing: WriterProperties) -> Any:
         data = pa.Table.from_pylist(self.source, SOURCE_SCHEMA)
         source = data.to_reader(2) if self.streamed else data
-        merger = table.merge(source, self.on.sql(), writer_properties=writing)
+        merger = table.merge(source, self.on.sql(), writer_properties=writing, memory_limit=self.memory_limit)
         for c in self.clauses:
             method = f"when_{c.when}_{c.action}"
             given: dict[str, Any] = {"predicate": None if c.condition is None else c.condition.sql()}
@@ -257,7 +258,8 @@ class Append:
         return table.append(pa.Table.from_pylist(self.data, SCHEMA), writer_properties=writing)
 
 
-MERGES = st.builds(Merge, sources(), matches(), clause_lists(), st.booleans())
+LIMITS = st.sampled_from([None, None, 1, 300])  # bytes; with few of them the match is done in parts
+MERGES = st.builds(Merge, sources(), matches(), clause_lists(), st.booleans(), LIMITS)
 DELETES = st.builds(Delete, conditions("t"))
 UPDATES = st.builds(Update, conditions("t") | st.none(), assignments("t"))
 REPLACEMENTS = st.builds(ReplaceWhere, conditions("t"), st.lists(ROWS, max_size=4))

@@ -23,7 +23,7 @@ def threads_alive() -> int:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=6), st.integers(1, 4), st.integers(1, 12))
+@given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=6), st.integers(1, 4), st.integers(0, 12))
 def test_items_come_in_order(parts, threads, budget):
     found = list(ordered([lambda p=p: iter(p) for p in parts], threads, lambda item: item, budget))
     assert found == [item for part in parts for item in part]
