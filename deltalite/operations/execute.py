@@ -107,10 +107,14 @@ def finish(store: Store, pending: PendingCommit, committing: Committing, start: 
 
 def _compacted(store: Store, pending: PendingCommit, snapshot: Snapshot, committing: Committing) -> Snapshot:
     """The table after a commit that changed rows, small files put together if its properties say so."""
-    if snapshot.config.get(AUTO_COMPACT) == "false":
+    try:
+        if snapshot.config.get(AUTO_COMPACT) == "false":
+            return snapshot
+        added = [a for a in pending.actions if isinstance(a, AddFile) and a.data_change]
+        return auto_compaction.after_write(store, snapshot, added, committing) if added else snapshot
+    except Exception as error:
+        logger.warning("the commit stands, but nobody looked for small files: %s", error)
         return snapshot
-    added = [a for a in pending.actions if isinstance(a, AddFile) and a.data_change]
-    return auto_compaction.after_write(store, snapshot, added, committing) if added else snapshot
 
 
 def already_applied(snapshot: Snapshot, committing: Committing) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 from deltalite.log import write
 from deltalite.model.properties import CHECKPOINT_INTERVAL, EXPIRED_LOG_CLEANUP
@@ -11,6 +12,7 @@ from deltalite.model.snapshot import Snapshot
 from deltalite.storage.base import Store
 
 logger = logging.getLogger("deltalite.txn")
+T = TypeVar("T")
 
 MANY_FILES = 100_000
 """From so many live files on a checkpoint also waits until the tail is a tenth of the last one."""
@@ -31,14 +33,26 @@ def after_commit(
     :returns: the snapshot, which knows of the checkpoint if one was written.
     """
     _quietly("checksum", lambda: write.put_checksum(store, snapshot, txn_id))
-    if not (with_checkpoint and checkpoint_is_due(snapshot)):
+    if not with_checkpoint:
         return snapshot
-    if _quietly("checkpoint", lambda: write.put_checkpoint(store, snapshot, now_ms())):
-        snapshot = snapshot.checkpointed()
-        cleaning = snapshot.config.get(EXPIRED_LOG_CLEANUP) if with_cleanup is None else with_cleanup
-        if cleaning:
-            _quietly("clean-up", lambda: write.clean_up(store, snapshot, now_ms()))
-    return snapshot
+    checkpointed = _quietly("checkpoint", lambda: _checkpointed(store, snapshot, now_ms()))
+    if checkpointed is None:
+        return snapshot
+    _quietly("clean-up", lambda: _clean_up_if_asked(store, checkpointed, now_ms(), with_cleanup))
+    return checkpointed
+
+
+def _checkpointed(store: Store, snapshot: Snapshot, now_ms: int) -> Snapshot | None:
+    """The snapshot with the checkpoint that was due; ``None`` when none was."""
+    if not checkpoint_is_due(snapshot):
+        return None
+    write.put_checkpoint(store, snapshot, now_ms)
+    return snapshot.checkpointed()
+
+
+def _clean_up_if_asked(store: Store, snapshot: Snapshot, now_ms: int, asked: bool | None) -> None:
+    if snapshot.config.get(EXPIRED_LOG_CLEANUP) if asked is None else asked:
+        write.clean_up(store, snapshot, now_ms)
 
 
 def checkpoint_is_due(snapshot: Snapshot) -> bool:
@@ -61,10 +75,9 @@ def clean_up(store: Store, snapshot: Snapshot, now_ms: int) -> int:
     return write.clean_up(store, snapshot, now_ms)
 
 
-def _quietly(what: str, work: Callable[[], object]) -> bool:
+def _quietly(what: str, work: Callable[[], T]) -> T | None:
     try:
-        work()
-        return True
+        return work()
     except Exception as error:
         logger.warning("the commit stands, but its %s was not written: %s", what, error)
-        return False
+        return None

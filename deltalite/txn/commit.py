@@ -23,6 +23,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from deltalite import features
 from deltalite.exceptions import (
@@ -105,7 +106,8 @@ def commit(
         started = world.monotonic()
         winner = _put(store, version, body, pending.txn_id, options, world)
         if winner is None:
-            snapshot = _advanced(base, version, body, actions, world.now_ms())
+            seen = partial(_advanced, base, version, body, actions, world.now_ms())
+            snapshot = _landed(pending.txn_id, version, seen)
             snapshot = after.after_commit(
                 store, snapshot, world.now_ms,
                 txn_id=pending.txn_id, with_checkpoint=options.checkpoint, with_cleanup=options.cleanup,
@@ -202,6 +204,20 @@ def _unknown(txn_id: str, version: int, why: str) -> CommitOutcomeUnknown:
     )
 
 
+def _landed(txn_id: str, version: int, see: Callable[[], Snapshot]) -> Snapshot:
+    """The table after a commit that is in the log for good; whatever fails now must not pass for a refusal, after which
+    its files would be deleted."""
+    try:
+        return see()
+    except Exception as error:
+        raise CommitOutcomeUnknown(
+            f"version {version} is committed, but the table cannot be read since: {error}",
+            hint="nothing was deleted; do not repeat the operation",
+            txn_id=txn_id,
+            version=version,
+        ) from error
+
+
 def _pass_winners(
     store: Store, pending: PendingCommit, base: Snapshot | None, version: int
 ) -> tuple[Snapshot | None, Snapshot | None]:
@@ -210,7 +226,8 @@ def _pass_winners(
         return _table_appeared(store, pending)
     for winner in read.read_commits(store, version):
         if winner.txn_id == pending.txn_id:
-            return base, base.advance(winner, features.partition_keys)
+            seen = partial(base.advance, winner, features.partition_keys)
+            return base, _landed(pending.txn_id, winner.version, seen)
         isolation = isolation_level(pending, pending.base)
         config = pending.base.config if pending.base else base.config
         conflicts.check(conflicts.Contest(pending, winner, config, isolation))
@@ -222,7 +239,7 @@ def _pass_winners(
 def _table_appeared(store: Store, pending: PendingCommit) -> tuple[Snapshot | None, Snapshot | None]:
     for winner in read.read_commits(store, 0):
         if winner.txn_id == pending.txn_id:
-            return None, read.read_snapshot(store, winner.version)
+            return None, _landed(pending.txn_id, winner.version, partial(read.read_snapshot, store, winner.version))
         break
     else:
         raise TableNotFoundError(f"the log of {store.root} vanished while its first version was written")

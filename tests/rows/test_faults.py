@@ -13,7 +13,9 @@ import pytest
 from deltalite import CommitProperties, DeltaTable, Transaction
 from deltalite.exceptions import CommitOutcomeUnknown, DeltaError, StorageError
 from deltalite.model.actions import AddFile
-from deltalite.model.paths import relative_path
+from deltalite.model.codec import encode_commit
+from deltalite.model.paths import commit_file, relative_path
+from deltalite.model.properties import PROPERTIES
 from deltalite.storage.base import AmbiguousPut
 from deltalite.storage.memory import MemoryStore
 from deltalite.testing.faults import Call, FaultyStore, SimulatedCrash
@@ -364,4 +366,45 @@ def test_clean_up_that_fails_hides_no_error(name: str) -> None:
     with pytest.raises(StorageError, match="access denied"):
         scenario.run(DeltaTable(store))
     assert DeltaTable(inner).version() == version
+    assert not missing(inner)
+
+
+# -- what fails after the commit --------------------------------------------------------------------------------------
+
+
+@pytest.mark.bug("T-10")
+@pytest.mark.parametrize("name", [p.name for p in PROPERTIES.values()])
+def test_a_property_that_makes_no_sense_never_deletes_what_is_committed(name: str) -> None:
+    """Another engine let it pass; here it is refused before the commit, or has no say after it."""
+    inner = copy_of(prepared(True, True))
+    metadata = DeltaTable(inner)._snapshot.config.metadata
+    metadata = dataclasses.replace(metadata, configuration={**metadata.configuration, name: "nonsense!"})
+    version = DeltaTable(inner).version() + 1
+    inner.put_if_absent(commit_file(version), encode_commit([metadata]))
+    for operation in (lambda t: t.append(frame("a", range(3), 1)), delete, update, merge_once):
+        before = names(inner)
+        try:
+            operation(DeltaTable(inner))
+        except DeltaError:
+            assert names(inner) == before, "an error, and yet it is committed, or has left or deleted something"
+        else:
+            assert before < names(inner)
+            assert not missing(inner)
+
+
+@pytest.mark.parametrize("name", ["delete, vectors", "merge, rewritten, feed", "transaction, vectors, feed"])
+def test_an_error_behind_the_commit_deletes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = SCENARIOS[name]
+    inner = copy_of(prepared(scenario.vectors, scenario.feed))
+    version = DeltaTable(inner).version()
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("out of paper")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(commit_module, "_advanced", broken)
+        with pytest.raises(CommitOutcomeUnknown, match="is committed.*out of paper") as caught:
+            scenario.run(DeltaTable(inner))
+    assert caught.value.version == version + 1
+    assert rows_of(DeltaTable(inner)) == new_rows(name)
     assert not missing(inner)
