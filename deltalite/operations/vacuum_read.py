@@ -104,7 +104,7 @@ def removed_files(store: Store, snapshot: Snapshot, root: TableRoot) -> dict[str
     files = sort_out(store.list_from(LOG)).commits
     for commits in _in_groups(store, sorted((v, f) for v, f in files.items() if v <= snapshot.version)):
         times = {commit.version: max(timestamp_of(commit), commit.modified_ms) for commit in commits}
-        _, removes, order = parse_file_actions(commits, keys)
+        _, removes, order = parse_file_actions([commit for commit in commits if b'"remove"' in commit.data], keys)
         versions = order[len(order) - removes.num_rows :].tolist()
         _add_removed(found, root, removes, lambda row, at=versions, of=times: of[at[row]])
         for commit in commits:
