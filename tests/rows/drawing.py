@@ -205,6 +205,48 @@ class Merge:
 
 
 @dataclass(frozen=True)
+class _WithoutTable:
+    """A condition for rows of the source that match nothing: the table's columns are null, and only true counts."""
+
+    condition: Any
+    wanted: bool
+
+    def value(self, t: Row, s: Row) -> bool:
+        return (self.condition.value(dict.fromkeys(COLUMNS), s) is True) == self.wanted
+
+
+@dataclass(frozen=True)
+class Upsert:
+    source: list[Row]
+    dedupe: str
+    delete_when: Any
+    update_when: Any
+    insert: Any
+
+    def expected(self, table: list[Row], tracked: bool) -> Outcome:
+        keys = [row["k"] for row in self.source]
+        if self.dedupe == "error" and len(set(keys)) < len(keys):
+            raise Refusal(1, False)
+        arriving = self.source if self.dedupe == "last" else self.source[::-1]
+        chosen = list({row["k"]: row for row in arriving}.values())
+        clauses = [ModelClause("matched", "update", self.update_when)]
+        comes: Any = Lit(self.insert) if isinstance(self.insert, bool) else self.insert
+        if self.delete_when is not None:
+            clauses.insert(0, ModelClause("matched", "delete", self.delete_when))
+            comes = And(_WithoutTable(self.delete_when, False), comes)
+        clauses.append(ModelClause("not_matched", "insert", comes))
+        on = Compare("<=>", Col("t", "k"), Col("s", "k"))
+        return model.merge(table, chosen, on, clauses, COLUMNS, tracked)
+
+    def run(self, table: DeltaTable, writing: WriterProperties) -> Any:
+        texts = {name: None if e is None else e.sql() for name, e in
+                 (("delete_when", self.delete_when), ("update_when", self.update_when))}  # fmt: skip
+        insert = self.insert if isinstance(self.insert, bool) else self.insert.sql()
+        data = pa.Table.from_pylist(self.source, SOURCE_SCHEMA)
+        return table.upsert(data, on="k", dedupe=self.dedupe, insert=insert, writer_properties=writing, **texts)
+
+
+@dataclass(frozen=True)
 class Delete:
     predicate: Any
 
@@ -260,11 +302,27 @@ class Append:
 
 LIMITS = st.sampled_from([None, None, 1, 300])  # bytes; with few of them the match is done in parts
 MERGES = st.builds(Merge, sources(), matches(), clause_lists(), st.booleans(), LIMITS)
+UPSERTS = st.builds(
+    Upsert,
+    sources(),
+    st.sampled_from(["error", "first", "last"]),
+    st.none() | conditions("ts"),
+    st.none() | conditions("ts"),
+    st.booleans() | conditions("s"),
+)
 DELETES = st.builds(Delete, conditions("t"))
 UPDATES = st.builds(Update, conditions("t") | st.none(), assignments("t"))
 REPLACEMENTS = st.builds(ReplaceWhere, conditions("t"), st.lists(ROWS, max_size=4))
 APPENDS = st.builds(Append, st.lists(ROWS, min_size=1, max_size=8))
-WEIGHED = [*[MERGES] * 10, *[DELETES] * 3, *[UPDATES] * 3, *[REPLACEMENTS] * 3, APPENDS, st.just(Delete(None))]
+WEIGHED = [
+    *[MERGES] * 10,
+    *[UPSERTS] * 3,
+    *[DELETES] * 3,
+    *[UPDATES] * 3,
+    *[REPLACEMENTS] * 3,
+    APPENDS,
+    st.just(Delete(None)),
+]
 
 
 @st.composite

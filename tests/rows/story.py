@@ -71,8 +71,9 @@ class Story:
             )
 
     def _compare_metrics(self, step: Any, expected: Outcome, result: Any) -> None:
-        if isinstance(step, drawing.Merge):
-            assert result["numSourceRows"] == len(step.source)
+        if isinstance(step, (drawing.Merge, drawing.Upsert)):
+            if isinstance(step, drawing.Merge):
+                assert result["numSourceRows"] == len(step.source)
             for action, ending in (("update", "Updated"), ("delete", "Deleted"), ("insert", "Inserted")):
                 assert result[f"numTargetRows{ending}"] == expected.total(action)
         else:
