@@ -860,10 +860,12 @@ class DeltaTable:
         request = vacuum.VacuumRequest(
             retention_hours, enforce_retention_duration, full, tuple(keep_versions or ()), force, partitions
         )
-        result, self._snapshot = vacuum.vacuum(
+        result, newest = vacuum.vacuum(
             self._store, request, options.Committing.of(commit_properties, post_commithook_properties),
             open_store=lambda location: store_of(location, self._storage_options), dry_run=dry_run, progress=progress,
         )  # fmt: skip
+        if not dry_run:
+            self._snapshot = newest
         return result
 
     # -- care of the log -----------------------------------------------------------------------------------------

@@ -102,6 +102,8 @@ def test_a_dry_run_changes_nothing(tmp_path: Path, full: bool) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "t").rglob("*")}
     for result in (table.vacuum(full=full), table.vacuum(0, enforce_retention_duration=False, full=full)):
         assert result.dry_run and repr(result).startswith("DRY RUN: would delete")
+    behind = DeltaTable(tmp_path / "t", version=1)
+    assert len(behind.vacuum(0, True, False, full=full)) == 2 and behind.version() == 1
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "t").rglob("*")} == before
 
 
