@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         StructType,
         VariantType,
     )
+    from deltalite.operations.convert import convert_to_deltalake
     from deltalite.operations.inspect import Metadata
     from deltalite.operations.options import CommitProperties, PostCommitHookProperties, Transaction
     from deltalite.query import QueryBuilder, sql
@@ -51,6 +52,7 @@ _HOMES = {
     "WriterProperties": "write.options",
     "call": "expr.operators",
     "col": "expr.operators",
+    "convert_to_deltalake": "operations.convert",
     "lit": "expr.operators",
     "sql": "query",
     "write_deltalake": "writer",
@@ -78,6 +80,7 @@ __all__ = [
     "__version__",
     "call",
     "col",
+    "convert_to_deltalake",
     "lit",
     "sql",
     "write_deltalake",

@@ -36,8 +36,8 @@ class DataFile:
             self._parquet = _open(store, path, size)
             self.metadata = self._parquet.metadata
             self.schema = self._parquet.schema
-            schema = self._parquet.schema_arrow
-        self._nodes = file_nodes(schema)
+            self.arrow_schema: pa.Schema = self._parquet.schema_arrow
+        self._nodes = file_nodes(self.arrow_schema)
         self._matcher = Matcher(by_field_id, path)
         if self._nodes and self._nodes[-1].end != self.metadata.num_columns:
             raise InvalidTableError(f"{path}: its Parquet columns and its Arrow schema disagree", path=path)
