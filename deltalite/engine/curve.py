@@ -22,6 +22,7 @@ from deltalite.expr.vectors import numpy_bools, numpy_values, valid_mask
 CELL_BITS = 20
 SAMPLE_ROWS = 50_000
 _FEWEST_BITS_ALONE = 16
+_WIDEST_TABLE = 1 << 20
 _WORD = 8
 
 
@@ -57,12 +58,16 @@ class _Ranks:
     def __init__(self, bounds: Any, levels: np.ndarray) -> None:
         self._bounds = bounds
         self._levels = levels
+        self._table = _table_of(bounds, levels)
 
     def of(self, values: pa.Array) -> np.ndarray:
         if not len(self._bounds):
             return np.zeros(len(values), np.uint32)
         if is_text(values.type):
             found = self._levels[_text_positions(_Texts(values), self._bounds)]
+        elif self._table is not None:
+            numbers = np.clip(ordered_numbers(values), self._bounds[0] - 1, self._bounds[-1])
+            found = self._table[numbers.astype(np.int64) - (int(self._bounds[0]) - 1)]
         else:
             found = self._levels[np.searchsorted(self._bounds, ordered_numbers(values), side="right")]
         if values.null_count:
@@ -85,6 +90,16 @@ def _ranks_of(sample: pa.Array, bits: int) -> _Ranks:
     levels = np.concatenate([[nulls * cells // max(1, total)], ranks]).astype(np.uint32)
     kept = [bounds[i] for i in first]
     return _Ranks(kept if is_text(sample.type) else np.array(kept, ordered.dtype), levels)
+
+
+def _table_of(bounds: Any, levels: np.ndarray) -> np.ndarray | None:
+    """The rank of every number from just below the first bound to the last one, where these are whole and near."""
+    if not len(bounds) or isinstance(bounds, list) or bounds.dtype.kind != "i":
+        return None
+    low, high = int(bounds[0]), int(bounds[-1])
+    if high - low >= _WIDEST_TABLE or low == np.iinfo(bounds.dtype).min:
+        return None
+    return levels[np.searchsorted(bounds.astype(np.int64), np.arange(low - 1, high + 1), side="right")]
 
 
 def is_text(t: pa.DataType) -> bool:
