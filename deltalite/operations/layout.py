@@ -106,10 +106,10 @@ class LiveLayout:
     def partitions(self) -> np.ndarray:
         """A number for the partition of each file."""
         found = np.zeros(self.count, np.int64)
-        for name in self.base.config.partition_columns:
+        for name in self.base.config.partition_columns if self.count else ():
             files = self._files.table(["partitionValues"])
             values = partition_column(self.base.config, files, name).combine_chunks()
-            encoded = values.dictionary_encode("encode").indices if len(values) else values
+            encoded = values.dictionary_encode("encode").indices
             codes = to_numpy(encoded).astype(np.int64)
             found = np.unique(np.column_stack([found, codes]), axis=0, return_inverse=True)[1].reshape(-1)
         return found
@@ -121,6 +121,8 @@ class LiveLayout:
         table = self._files.table(["tags", "clusteringProvider"])
         told = pc.or_(table.column("tags").is_valid(), table.column("clusteringProvider").is_valid())
         rows = np.flatnonzero(to_numpy(told))
+        if not len(rows):
+            return numbers, [None]
         cubes: dict[Cube | None, int] = {None: 0}
         for row, entry in zip(rows.tolist(), table.filter(told).to_pylist(), strict=True):
             cube = _cube_of(dict(entry["tags"] or ()), entry["clusteringProvider"])

@@ -442,3 +442,28 @@ def test_row_groups_of_the_output_are_not_tiny(tmp_path: Path) -> None:
     table.optimize.compact()
     path = tmp_path / table.files()["path"][0].as_py()
     assert pq.ParquetFile(path).metadata.num_row_groups == 1
+
+
+@pytest.mark.parametrize("options", [{"cluster_by": "x"}, {"partition_by": "part"}, {}])
+def test_tables_without_files(tmp_path: Path, options: dict[str, Any]) -> None:
+    table = DeltaTable.create(tmp_path, "id bigint, part string, x int", **options)
+    order = table.optimize.cluster if "cluster_by" in options else lambda: table.optimize.z_order("x")
+    for operation in (table.optimize.compact, order, table.optimize.purge, table.optimize.repair_statistics):
+        assert operation().skipped
+    assert table.analyze().files == 0 and "not executed" in repr(table.optimize.compact(dry_run=True))
+
+
+def test_neither_pandas_nor_datasets_are_loaded(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    make(tmp_path, 3, partition_by=["part"], configuration={**TRACKING, **VECTORS}).delete("id % 7 = 0")
+    script = (
+        "import sys, deltalite\n"
+        "t = deltalite.DeltaTable(sys.argv[1])\n"
+        "t.analyze(), t.optimize.z_order(['x', 'name'], dry_run=True), t.optimize.z_order(['x', 'name'])\n"
+        "t.optimize.compact(), t.optimize.repair_statistics(deep=True)\n"
+        "print([m for m in ('pandas', 'pyarrow.dataset', 'pyarrow.acero') if m in sys.modules])\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
