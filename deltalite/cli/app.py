@@ -21,8 +21,8 @@ NAME = "deltalite"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("look", "files", "data", "compare", "log"),
     "Write": ("write", "change"),
-    "Maintain": ("maintain",),
-    "Table": ("properties",),
+    "Maintain": ("layout", "clean"),
+    "Table": ("properties", "tags"),
     "Other": ("other",),
 }
 """Titles of the help, and the modules of ``commands`` under each; a module lists its commands in ``COMMANDS``."""
@@ -108,8 +108,9 @@ class App(click.Group):
 def app() -> None:
     """Look into, write and keep Delta Lake tables.
 
-    TABLE is a path, a URL, or a short name from the configuration file; TABLE@12 and TABLE@2026-11-01T10:00 are the
-    table as it was then. Data goes to stdout, everything else to stderr. COMMAND --help tells more, with examples.
+    TABLE is a path, a URL, or a short name from the configuration file; TABLE@12, TABLE@2026-11-01T10:00 and TABLE@TAG
+    are the table as it was then. Data goes to stdout, everything else to stderr. COMMAND --help tells more, with
+    examples.
     """
 
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from deltalite.cli.settings import Settings
 
 
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm(settings: Settings, plan: str, yes: bool, details: Callable[[], str] | None = None) -> None:
     """Say what will be done and ask whether to go on.
 
@@ -26,7 +31,7 @@ def confirm(settings: Settings, plan: str, yes: bool, details: Callable[[], str]
     if yes:
         settings.note(plan)
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask():
         raise InvalidArgumentError(
             f"{plan}, and there is no terminal to ask on", hint="pass --yes to do it, or --dry-run to look"
         )

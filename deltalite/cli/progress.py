@@ -46,3 +46,30 @@ class RowProgress:
         if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
             self._shown = False
+
+
+class Share:
+    """How much of known work is done, in percent; operations call it with what is done and with all.
+
+    :param what: "rewritten", "deleted".
+    """
+
+    def __init__(self, settings: Settings, what: str) -> None:
+        self._visible = settings.chatty
+        self._what = what
+        self._shown_at = time.monotonic()
+        self._shown = False
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._visible and now - self._shown_at >= EVERY_S:
+            percent = 100 * done // total if total else 100
+            print(f"\r{percent} % {self._what}", end="", file=sys.stderr, flush=True)
+            self._shown_at, self._shown = now, True
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

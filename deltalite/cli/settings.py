@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ class Settings:
         """The place a TABLE argument means, aliases looked up, and the storage options for it."""
         target = parse_target(text)
         if _may_be_alias(target.uri) and (alias := self.config.tables.get(target.uri)):
-            return Target(alias.uri, target.version, target.timestamp), self.storage_options(alias.profile)
+            return replace(target, uri=alias.uri), self.storage_options(alias.profile)
         return target, self.storage_options()
 
     def open(self, text: str) -> DeltaTable:
@@ -74,7 +74,7 @@ class Settings:
         from deltalite.table import DeltaTable
 
         target, options = self.locate(text)
-        return DeltaTable(target.uri, target.version, options, timestamp=target.timestamp)
+        return DeltaTable(target.uri, target.version, options, timestamp=target.timestamp, tag=target.tag)
 
     def locate_writable(self, text: str) -> tuple[str, dict[str, str] | None]:
         """Place and options of a table that will be changed.
@@ -84,7 +84,7 @@ class Settings:
         target, options = self.locate(text)
         if target.pinned:
             raise InvalidArgumentError(
-                f"{text!r} names a past version, and only the newest one can be changed", hint=f"write {target.uri}"
+                f"{text!r} names one version, and only the newest one can be changed", hint=f"write {target.uri}"
             )
         return target.uri, options
 

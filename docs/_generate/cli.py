@@ -54,6 +54,7 @@ A path, a URL, or a short name from the configuration file, and behind an `@` th
 | `events@12`, `events@v12` | version 12 |
 | `events@2026-11-01` | as it was when that day began |
 | `events@2026-11-01T10:00`, `events@2026-11-01T10:00:00+01:00` | as it was then; UTC where no zone is given |
+| `events@release-3` | the version that has this tag |
 
 A path that contains an `@` and exists is that path. Commands that change a table take no version.
 
@@ -111,6 +112,24 @@ JSON lack is null there.
 * `--txn APPID:VERSION` makes a change repeatable, as it does a load.
 
 `changes` shows what versions did, row by row, `diff` what is different between two of them.
+
+## Care of a table
+
+`optimize`, `zorder` and `cluster` lay the same rows out in other files. They change no row and ask nobody: the files
+that they replace stay until `vacuum`. With `--dry-run` they tell what they would rewrite, and how many files a lookup
+reads now and after.
+
+`vacuum` deletes files for good, and with them the versions that need them. It shows its plan and asks; without a
+terminal it does nothing unless told `--yes`. A version with a tag stays:
+
+```console
+$ deltalite tag create events@1 first-day --message "before anybody touched it"
+$ deltalite optimize events --dry-run
+$ deltalite vacuum events --dry-run
+$ deltalite count events@first-day
+3
+$ deltalite restore events --to @first-day --dry-run
+```
 
 ## Exit codes
 

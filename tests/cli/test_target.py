@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deltalite.cli.target import Target, parse_target, parse_time
+from deltalite.cli.target import Target, parse_hours, parse_point, parse_target, parse_time
 from deltalite.exceptions import InvalidArgumentError
 
 UTC = dt.timezone.utc
@@ -87,7 +87,29 @@ def test_a_path_that_exists_literally_wins(tmp_path, monkeypatch):
     assert parse_target("events@12@3") == Target("events@12", version=3)
 
 
-@pytest.mark.parametrize("text", ["events@release-1", "events@", "events@-1", "events@2026-13-01", "@12"])
+def test_a_name_is_a_tag():
+    for name in ("release-1", "-1", "v1.0", "12th", "7d", "2026-11"):
+        assert parse_target(f"events@{name}") == Target("events", tag=name)
+    assert parse_target("s3://bucket/events@release") == Target("s3://bucket/events", tag="release")
+    assert parse_target("s3://bucket@release") == Target("s3://bucket@release")
+
+
+def test_points_that_options_take():
+    now = dt.datetime(2026, 11, 20, tzinfo=UTC)
+    assert parse_point("t", "12", now) == parse_point("t", "v12") == Target("t", version=12)
+    assert parse_point("t", "7d", now) == Target("t", timestamp=now - dt.timedelta(days=7))
+    assert parse_point("t", "@7d", now) == parse_point("t", "7d") == Target("t", tag="7d")
+    assert parse_point("t", "@release/3") == Target("t", tag="release/3")
+
+
+def test_durations_are_hours():
+    assert [parse_hours(text) for text in ("168h", "7d", "168", "90m", "1w", "0h")] == [168, 168, 168, 1.5, 168, 0]
+    for text in ("", "h", "-1h", "1y", "one day"):
+        with pytest.raises(InvalidArgumentError, match="no duration"):
+            parse_hours(text)
+
+
+@pytest.mark.parametrize("text", ["events@", "events@ ", "events@2026-13-01", "@12"])
 def test_an_unknown_suffix_is_refused_with_the_forms(text):
     with pytest.raises(InvalidArgumentError) as error:
         parse_target(text)
