@@ -132,7 +132,7 @@ STEPS = st.one_of(
     st.tuples(st.just("overwrite"), st.integers(0, 4)),
     st.tuples(st.just("replace where"), st.integers(0, 30)),
     st.tuples(st.just("dynamic"), st.integers(1, 3)),
-    st.tuples(st.just("purge"), st.none()),
+    st.tuples(st.sampled_from(["purge", "compact"]), st.none()),
     st.tuples(st.just("set"), st.sampled_from(["one", "two"])),
 )
 
@@ -154,8 +154,10 @@ def apply_step(table: DeltaTable, step: tuple[str, Any], number: int) -> None:
         table.overwrite(frame([value + 1], number, PARTS[0]), predicate=f"id > {value} AND id <= {value + 5}")
     elif kind == "dynamic":
         table.overwrite(frame(new, number, PARTS[0]), partition_overwrite="dynamic")
-    elif kind == "purge" and number == 0:
+    elif kind == "purge":
         table.optimize.purge()
+    elif kind == "compact":
+        table.optimize.compact()
     elif kind == "set":
         table.alter.set_table_properties({"owner": value})
 
@@ -428,8 +430,7 @@ def test_compaction_is_a_step_too() -> None:
     assert tx.result is not None and tx.result.operation == "WRITE" and tx.result.metrics["numOutputRows"] == 1
 
 
-@pytest.mark.parametrize("tracking", [False, pytest.param(True, marks=pytest.mark.xfail(
-    strict=True, reason="purge asks files of the same transaction for row ids that they do not have yet"))])  # fmt: skip
+@pytest.mark.parametrize("tracking", [False, True])
 def test_purging_what_the_same_transaction_marked(tracking: bool) -> None:
     table = filled(tracking=tracking)
     with table.transaction() as t:

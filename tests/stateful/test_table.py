@@ -256,11 +256,11 @@ class TableMachine(RuleBasedStateMachine):
         self.change(winner)
         self.change_through_a_stale_handle(loser)
 
-    @rule(stale=st.booleans())
-    def purge(self, stale: bool) -> None:
+    @rule(stale=st.booleans(), kind=st.sampled_from(["purge", "compact"]))
+    def rearrange(self, stale: bool, kind: str) -> None:
         table = self.stale if stale else self.table.refresh()
         try:
-            result = table.optimize.purge()
+            result = getattr(table.optimize, kind)()
         except ConflictError:
             assert stale
             self.stale.refresh()
