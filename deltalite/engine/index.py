@@ -165,6 +165,11 @@ def _sorted(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Both in the order of the codes; rows of one code keep theirs."""
     if np.all(codes[1:] >= codes[:-1]):
         return codes, rows
+    low, row_bits = codes.min(), np.uint64(int(rows.max()).bit_length())
+    if int(codes.max() - low).bit_length() + int(row_bits) <= 64:  # both in one number: sorting values is cheapest
+        both = ((codes - low) << row_bits) | rows.astype(np.uint64)
+        both.sort()
+        return (both >> row_bits) + low, (both & ((np.uint64(1) << row_bits) - np.uint64(1))).astype(rows.dtype)
     order = np.argsort(codes)
     ordered = codes[order]
     if np.any(ordered[1:] == ordered[:-1]):

@@ -17,9 +17,13 @@ Changed = tuple[pa.RecordBatch, int, "np.ndarray | None"]
 
 
 class Gathered:
-    """Rows that wait for others of their clause. Rows of one clause keep their order."""
+    """Rows that wait for others of their clause. Rows of one clause keep their order.
 
-    def __init__(self) -> None:
+    :param most_rows: so many are enough in any case.
+    """
+
+    def __init__(self, most_rows: int) -> None:
+        self._most_rows = most_rows
         self._waiting: dict[int, list[Changed]] = {}
 
     def add(self, old: pa.RecordBatch, clause: int, source_rows: np.ndarray | None) -> Iterator[Changed]:
@@ -29,7 +33,8 @@ class Gathered:
             yield self._taken(clause)
         waiting.append((old, clause, source_rows))
         rows, size = (sum(found) for found in zip(*((b.num_rows, b.nbytes) for b, _, _ in waiting), strict=True))
-        if rows >= ENOUGH_ROWS or size >= ENOUGH_BYTES:
+        enough = self._most_rows if old.num_columns == 1 else min(ENOUGH_ROWS, self._most_rows)
+        if rows >= enough or size >= ENOUGH_BYTES:
             yield self._taken(clause)
 
     def rest(self) -> Iterator[Changed]:

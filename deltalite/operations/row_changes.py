@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from deltalite import features
 from deltalite.engine.arrow import ArrowEngine
+from deltalite.engine.spill import Source
 from deltalite.expr.arrow import evaluate
 from deltalite.features.change_data_feed import (
     CHANGE_DIR,
@@ -45,7 +46,9 @@ from deltalite.scan.rows import marked_rows
 from deltalite.storage.base import Store
 from deltalite.write.files import FileWriter
 
-ROWS_AT_ONCE = 1 << 16
+NEW_BYTES = 16 << 20
+"""Rows of the source that are taken at once, about; more at a time are taken in fewer steps through all its parts."""
+LEAST_ROWS, MOST_ROWS = 1 << 10, 1 << 17
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class _Work:
         self._hidden = features.carried(changes.config, "copied")
         self._feed = FileWriter(store, feed_spec(changes.spec, self._hidden)) if self._tells_changes else None
         self._vector_paths: list[str] = []
-        self._gathered = Gathered()
+        self._rows_at_once = _rows_at_once(changes.source)
+        self._gathered = Gathered(self._rows_at_once)
 
     @cached_property
     def _tells_changes(self) -> bool:
@@ -150,8 +154,8 @@ class _Work:
         if wanted is None or len(wanted):
             only = None if wanted is None else RowPositions.of(wanted)
             if changed.output.names == [ROW_INDEX] and wanted is not None:
-                for start in range(0, len(wanted), ROWS_AT_ONCE):
-                    part = _int64(wanted[start : start + ROWS_AT_ONCE])
+                for start in range(0, len(wanted), self._rows_at_once):
+                    part = _int64(wanted[start : start + self._rows_at_once])
                     yield change, pa.RecordBatch.from_arrays([part], names=[ROW_INDEX])
                 return
             for batch in self._engine.read(changed, change.task, only):
@@ -207,8 +211,8 @@ class _Work:
 
     def _insert(self, number: int, rows: np.ndarray) -> None:
         clause = self._changes.clauses[number]
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
+        for start in range(0, len(rows), self._rows_at_once):
+            part = rows[start : start + self._rows_at_once]
             self._add(clause, [], part, len(part), [], INSERT)
 
     def _append(self) -> int:
@@ -322,6 +326,12 @@ def feed_spec(spec: WriteSpec, hidden: Sequence[str] = ()) -> WriteSpec:
         stats_columns=(),
         directory=CHANGE_DIR,
     )
+
+
+def _rows_at_once(source: Source | None) -> int:
+    if source is None or not source.num_rows:
+        return MOST_ROWS
+    return max(LEAST_ROWS, min(MOST_ROWS, NEW_BYTES * source.num_rows // max(1, source.nbytes)))
 
 
 def _change_file(add: AddFile) -> AddCDCFile:
