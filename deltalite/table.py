@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         analyze,
         changes,
         changing,
+        clone,
         create,
         delete,
         diff,
@@ -65,6 +66,7 @@ else:
     analyze = LazyModule("deltalite.operations.analyze")
     changes = LazyModule("deltalite.operations.changes")
     changing = LazyModule("deltalite.operations.changing")
+    clone = LazyModule("deltalite.operations.clone")
     create = LazyModule("deltalite.operations.create")
     delete = LazyModule("deltalite.operations.delete")
     diff = LazyModule("deltalite.operations.diff")
@@ -815,6 +817,47 @@ class DeltaTable:
         request = restore.RestoreRequest(target, tag, ignore_missing_files, protocol_downgrade_allowed)
         committing = options.Committing.of(commit_properties, post_commithook_properties)
         return self._moved(restore.restore(self._store, request, committing, self._external, dry_run=dry_run))
+
+    def clone(
+        self,
+        target_uri: str | PathLike[str],
+        version: int | str | dt.datetime | None = None,
+        *,
+        shallow: bool = True,
+        timestamp: str | dt.datetime | None = None,
+        tag: str | None = None,
+        replace: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        configuration: Mapping[str, Any] | None = None,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> DeltaTable:
+        """Make another table with the rows of this version, or of an earlier one; a handle on it.
+
+        A shallow clone reads the data files of this table, which :meth:`vacuum` keeps for it; it is opened with
+        ``DeltaTable(uri, allow_external_paths=[source])``. A deep clone has copies, and the application transactions
+        too. Either may then be changed without the other one noticing.
+
+        :param version: see the constructor, as for ``timestamp`` and ``tag``; the handle's by default.
+        :param shallow: refer to the files instead of copying them.
+        :param replace: clone over a table that is there, in one commit: files that both have stay.
+        :param storage_options: of the clone's storage; this table's by default.
+        :param configuration: properties that are others in the clone.
+        :param progress: called with the number of files copied, and of all.
+        :raises TableExistsError: there is a table at the target, and it is not to be replaced.
+        :raises ConflictError: another writer changed the target meanwhile.
+        """
+        self._refuse_staged("CLONE")
+        asked = (version, timestamp, tag) != (None, None, None)
+        source = travel.at(self._store, version, timestamp, tag=tag) if asked else self._snapshot
+        options_there = self._storage_options if storage_options is None else storage_options
+        target = store_of(target_uri, options_there)
+        request = clone.CloneRequest(source, self._external, shallow, replace, dict(configuration or {}))
+        committing = options.Committing.of(commit_properties, post_commithook_properties)
+        outcome = clone.clone(self._store, target, request, committing, progress)
+        external = (self._store.root, *self._external) if shallow else ()
+        return self._of(target, outcome.snapshot, options_there, external)
 
     @property
     def tags(self) -> tags.TableTags:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -107,7 +107,8 @@ def _finalize(actions: list[Action], base: Snapshot | None, config: TableConfig,
     if is_enabled and base is not None and not base.config.get(ROW_TRACKING):
         _refuse_files_without_ids(actions, base)
     version = base.version + 1 if base is not None else 0
-    before = mark = high_water_mark(base)
+    before = high_water_mark(base)
+    mark = max([before, *_last_ids(actions)])
     found: list[Action] = []
     for action in actions:
         if isinstance(action, AddFile):
@@ -144,12 +145,24 @@ def high_water_mark(base: Snapshot | None) -> int:
     return mark
 
 
-def _num_records(add: AddFile) -> int:
+def _last_ids(actions: Sequence[Action]) -> Iterator[int]:
+    """The last ids of files that bring theirs along, as those of a clone do."""
+    for action in actions:
+        if isinstance(action, AddFile) and action.base_row_id is not None and (count := _known_count(action)):
+            yield action.base_row_id + count - 1
+
+
+def _known_count(add: AddFile) -> int | None:
     try:
         count = json.loads(add.stats or "{}").get(ROWS)
     except (ValueError, AttributeError):
-        count = None
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        return None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+
+
+def _num_records(add: AddFile) -> int:
+    count = _known_count(add)
+    if count is None:
         raise InvalidTableError(
             f"the rows of {add.path} cannot be given ids: its statistics lack {ROWS}",
             hint="row tracking needs the number of rows of every file that is added",

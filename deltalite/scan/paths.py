@@ -55,9 +55,16 @@ class PathResolver:
                 return self._opened[allowed], inside
         raise UnsafePathError(
             f"the log names a file outside the table: {uri!r}",
-            hint="if the table is a shallow clone you trust, allow the place with allow_external_paths",
+            hint=f"if this is a shallow clone you trust, open it with allow_external_paths=[{_root_of(place)!r}]",
             path=uri,
         )
+
+
+def _root_of(place: Location) -> str:
+    """The table that a file probably belongs to: what precedes its name and the directories of partitions."""
+    parts = place.url.split("/")[:-1]
+    first = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
+    return "/".join(parts[:first])
 
 
 def _below(place: Location, root: Location) -> str | None:
