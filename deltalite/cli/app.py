@@ -22,7 +22,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("look", "files", "data", "compare", "log"),
     "Write": ("write", "change"),
     "Maintain": ("layout", "clean"),
-    "Table": ("properties", "tags"),
+    "Table": ("columns", "constraints", "properties", "features", "tags"),
     "Other": ("other",),
 }
 """Titles of the help, and the modules of ``commands`` under each; a module lists its commands in ``COMMANDS``."""

@@ -17,6 +17,7 @@ from deltalite.cli.command import (
 )
 from deltalite.cli.output import write_record, write_records
 from deltalite.cli.output.shapes import Field, Show
+from deltalite.cli.rehearsal import rehearsal
 from deltalite.cli.results import commit_properties
 from deltalite.cli.settings import Settings
 from deltalite.exceptions import InvalidArgumentError
@@ -75,7 +76,10 @@ def set_(settings: Settings, table: str, pairs: Sequence[tuple[str, str]], messa
     given = dict(pairs)
     if len(given) < len(pairs):
         raise click.UsageError("a property is set twice")
-    if not dry_run:
+    if dry_run:
+        with rehearsal(handle) as staged:
+            staged.alter.set_table_properties(given)
+    else:
         handle.alter.set_table_properties(given, commit_properties=commit_properties(message))
     _changed(settings, handle, "SET TBLPROPERTIES", given, dry_run)
 
