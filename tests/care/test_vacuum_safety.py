@@ -471,25 +471,49 @@ def test_clocks_that_differ_are_refused(hours: int) -> None:
     store.clear()
 
 
+def age(paths: Any) -> None:
+    for path in paths:
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
+
+
+@BOTH
+@pytest.mark.trap(19)
 @pytest.mark.bug("F-15")
-def test_a_tombstone_is_no_older_than_its_commit(tmp_path: Path) -> None:
-    """A writer's clock may be days behind; trap 19 makes a tombstone without a time old at once, were it not for that."""
+@pytest.mark.parametrize("said", [None, 1])
+def test_a_tombstone_is_no_older_than_its_commit(tmp_path: Path, full: bool, said: int | None) -> None:
+    """A writer's clock may be years behind; trap 19 makes a tombstone without a time old at once, were it not for that."""
     table = overwritten(tmp_path / "t", 2)
 
     def early(actions: list[Any]) -> list[Any]:
         for action in actions:
             if "remove" in action:
-                action["remove"].pop("deletionTimestamp")
+                del action["remove"]["deletionTimestamp"]
+                action["remove"].update({} if said is None else {"deletionTimestamp": said})
         return actions
 
     edit_commit(tmp_path / "t", 1, early)
-    for full in (False, True):
-        assert table.vacuum(1, True, False, full=full) == []
-    for path in (tmp_path / "t").rglob("*"):
-        os.utime(path, (time.time() - 7200, time.time() - 7200))
-    for full in (False, True):
-        assert len(table.vacuum(1, True, False, full=full)) == 1
-    assert len(table.vacuum(1, False, False)) == 1
+    age((tmp_path / "t").glob("*.parquet"))
+    result = table.vacuum(1, True, False, full=full)
+    assert result == [] and result.kept["removed recently"] == 1
+    age((tmp_path / "t").rglob("*"))
+    assert len(table.vacuum(1, False, False, full=full)) == 1
+
+
+@BOTH
+@pytest.mark.bug("T-58")
+def test_recorded_changes_stay_as_long_as_their_commit_is_recent(tmp_path: Path, full: bool) -> None:
+    """However long before the commit they were written."""
+    write_deltalake(tmp_path / "t", frame(1, 2), configuration={"delta.enableChangeDataFeed": "true"})
+    table = DeltaTable(tmp_path / "t")
+    table.update({"x": "x + 10"}, predicate="x = 1")
+    feed = list((tmp_path / "t" / "_change_data").rglob("*.parquet"))
+    assert feed
+    age([*feed, *(tmp_path / "t").glob("*.parquet")])
+    result = table.vacuum(1, False, False, full=full)
+    assert result == [] and result.kept["recent changes"] == len(feed)
+    assert table.load_cdf(1, 1).read_all().num_rows == 2
+    age((tmp_path / "t").rglob("*"))
+    assert len(table.vacuum(1, False, False, full=full)) == len(feed), "the tombstone says that it is recent"
 
 
 @pytest.mark.bug("T-54")
