@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         delete,
         diff,
         execute,
+        generate,
         inspect,
         merge,
         merger,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         options,
         reading,
         restore,
+        selections,
         tags,
         transactions,
         update,
@@ -71,6 +73,7 @@ else:
     delete = LazyModule("deltalite.operations.delete")
     diff = LazyModule("deltalite.operations.diff")
     execute = LazyModule("deltalite.operations.execute")
+    generate = LazyModule("deltalite.operations.generate")
     inspect = LazyModule("deltalite.operations.inspect")
     merge = LazyModule("deltalite.operations.merge")
     merger = LazyModule("deltalite.operations.merger")
@@ -78,6 +81,7 @@ else:
     options = LazyModule("deltalite.operations.options")
     reading = LazyModule("deltalite.operations.reading")
     restore = LazyModule("deltalite.operations.restore")
+    selections = LazyModule("deltalite.operations.selections")
     transactions = LazyModule("deltalite.operations.transactions")
     tags = LazyModule("deltalite.operations.tags")
     update = LazyModule("deltalite.operations.update")
@@ -249,6 +253,13 @@ class DeltaTable:
     def get_add_actions(self, flatten: bool = False) -> pa.Table:
         """The live files as deltalake shows them; ``flatten`` gives statistics a column each."""
         return inspect.add_actions(self._snapshot, flatten)
+
+    def deletion_vectors(self) -> pa.RecordBatchReader:
+        """Which rows of the files that have a deletion vector are live: ``filepath``, ``selection_vector``.
+
+        The vector has an element for every row of its file, false where the row is deleted.
+        """
+        return selections.selections(self._store, self._snapshot, self._reading.resolve)
 
     def file_uris(self, partition_filters: Any = None, *, file_pruning_predicate: Any = None) -> list[str]:
         """The full path or URL of every live file that may hold a matching row."""
@@ -817,6 +828,15 @@ class DeltaTable:
         request = restore.RestoreRequest(target, tag, ignore_missing_files, protocol_downgrade_allowed)
         committing = options.Committing.of(commit_properties, post_commithook_properties)
         return self._moved(restore.restore(self._store, request, committing, self._external, dry_run=dry_run))
+
+    def generate(self) -> None:
+        """Write ``_symlink_format_manifest``: the paths of the files, a list for each partition, for engines that read
+        Parquet files by such lists. They are as of this version.
+
+        :raises UnsupportedFeatureError: the table has deletion vectors, which such engines would not honour.
+        """
+        self._refuse_staged("GENERATE")
+        generate.generate(self._store, self._snapshot)
 
     def clone(
         self,

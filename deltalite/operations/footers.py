@@ -9,13 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite.expr.statistics import ColumnStats
-from deltalite.model.actions import Metadata, Protocol
-from deltalite.model.arrow import to_numpy, type_from_arrow
+from deltalite.model.actions import AddFile, Metadata, Protocol
+from deltalite.model.arrow import array, to_numpy, type_from_arrow
 from deltalite.model.config import TableConfig
+from deltalite.model.stats import record_counts
 from deltalite.model.types import ArrayType, DataType, Field, MapType, PrimitiveType, Schema, StructType
 from deltalite.scan.columns import Columns, Node, file_nodes
 from deltalite.scan.footer import FooterStats
 from deltalite.scan.parquet import DataFile
+from deltalite.scan.paths import Resolve
 from deltalite.write.leaves import Leaf, leaves
 from deltalite.write.spec import spec_of
 from deltalite.write.stats import LeafStats, to_json
@@ -46,6 +48,16 @@ def _type(node: Node, file: DataFile, path: str) -> DataType:
     if node.first < len(file.schema) and file.schema.column(node.first).physical_type == "INT96":
         return PrimitiveType("timestamp")
     return type_from_arrow(kind, path)
+
+
+def row_count(add: AddFile, resolve: Resolve) -> int:
+    """Rows of a file, deleted ones included: from the log where that knows, else from the footer."""
+    known = record_counts(pa.chunked_array([array([add.stats], pa.string())]))[0].as_py()
+    if known is not None:
+        return known
+    store, path = resolve(add.path)
+    with DataFile(store, path, add.size, by_field_id=False) as file:
+        return file.num_rows
 
 
 class FooterReader:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from deltalite import features
 from deltalite.expr.bind import bind_predicate
 from deltalite.expr.convert import to_expr
+from deltalite.model.arrow import scalar
 from deltalite.model.expr import BoundExpr
 from deltalite.model.files import ADD_SCHEMA
 from deltalite.model.paths import is_absolute, relative_path
@@ -152,6 +153,7 @@ def _add_actions(snapshot: Snapshot, flatten: bool, table: pa.Table) -> pa.Table
         "modification_time": micros,
         "data_change": table.column("dataChange"),
         "num_records": stats.num_records,
+        "num_deleted": pc.fill_null(pc.struct_field(table.column("deletionVector"), ["cardinality"]), _ZERO),
     }
     if flatten:
         columns.update({f"partition.{name}": column for name, column in values.items()})
@@ -162,6 +164,9 @@ def _add_actions(snapshot: Snapshot, flatten: bool, table: pa.Table) -> pa.Table
         for name, group in (("null_count", stats.null_count), ("min", stats.minimum), ("max", stats.maximum)):
             columns[name] = _struct(group, table.num_rows)
     return pa.table({name: column for name, column in columns.items() if column is not None})
+
+
+_ZERO = scalar(0, pa.int64())
 
 
 def _times(chunk: pa.Array) -> pa.Array:

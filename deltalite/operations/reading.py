@@ -38,6 +38,11 @@ class Reading:
     external: tuple[str, ...] = ()
 
     @property
+    def resolve(self) -> PathResolver:
+        """Finds the store of a file."""
+        return PathResolver(self.store, self.external, open_store)
+
+    @property
     def schema(self) -> pa.Schema:
         return self.snapshot.config.schema.to_arrow()
 

@@ -12,7 +12,14 @@ import pyarrow as pa
 import pytest
 
 from deltalite import CommitProperties, DeltaTable, Transaction
-from deltalite.exceptions import ConflictError, InvalidArgumentError, StorageError, TableExistsError, UnsafePathError
+from deltalite.exceptions import (
+    ConflictError,
+    InvalidArgumentError,
+    StorageError,
+    TableExistsError,
+    UnsafePathError,
+    UnsupportedFeatureError,
+)
 from deltalite.log import pins
 from deltalite.operations import clone as operation
 
@@ -243,3 +250,54 @@ def test_a_copy_that_fails_leaves_no_table_and_no_files(tmp_path: Path, monkeypa
     with pytest.raises(StorageError):
         origin.clone(tmp_path / "c", shallow=False)
     assert not list((tmp_path / "c").rglob("*.parquet")) and not DeltaTable.is_deltatable(tmp_path / "c")
+
+
+# -- manifests, vectors ------------------------------------------------------------------------------------------------
+
+
+def test_manifests_name_the_files_of_each_partition(tmp_path: Path) -> None:
+    table = source(tmp_path / "a b")
+    table.generate()
+    folder = tmp_path / "a b" / "_symlink_format_manifest"
+    lists = sorted(folder.rglob("manifest"))
+    assert len(lists) == 3
+    named = [line for path in lists for line in path.read_text().splitlines()]
+    assert sorted(named) == sorted(table.file_uris()) and all(Path(line).is_file() for line in named)
+    table.delete("k = 'k 0/%'")
+    table.generate()
+    assert len(list(folder.rglob("manifest"))) == 2
+    flat = source(tmp_path / "flat", partition_by=None)
+    flat.generate()
+    assert (tmp_path / "flat/_symlink_format_manifest/manifest").read_text().splitlines() == flat.file_uris()
+    flat.delete()
+    flat.generate()
+    assert (tmp_path / "flat/_symlink_format_manifest/manifest").read_text() == ""
+    theirs = source(tmp_path / "theirs", partition_by=None)
+    theirs.generate()
+    ours = (tmp_path / "theirs/_symlink_format_manifest/manifest").read_text()
+    deltalake.DeltaTable(str(tmp_path / "theirs")).generate()
+    assert sorted((tmp_path / "theirs/_symlink_format_manifest/manifest").read_text().split()) == sorted(ours.split())
+
+
+def test_manifests_are_refused_with_vectors(tmp_path: Path) -> None:
+    table = source(tmp_path, "vectors")
+    with pytest.raises(UnsupportedFeatureError, match="deletion vector"):
+        table.generate()
+    assert not (tmp_path / "_symlink_format_manifest").exists()
+    table.optimize.purge()
+    table.generate()
+
+
+def test_deletion_vectors_are_those_that_deltalake_tells(tmp_path: Path) -> None:
+    table = source(tmp_path, "vectors")
+    found = table.deletion_vectors().read_all()
+    theirs = pa.RecordBatchReader.from_stream(deltalake.DeltaTable(str(tmp_path)).deletion_vectors()).read_all()
+    assert found.schema.names == theirs.schema.names
+    ours = dict(zip(*(c.to_pylist() for c in found.columns), strict=True))
+    for path, selection in zip(*(c.to_pylist() for c in theirs.columns), strict=True):
+        assert ours[path][: len(selection)] == selection and all(ours[path][len(selection) :])
+    assert len(ours) == theirs.num_rows == 3
+    gone = sum(vector.count(False) for vector in ours.values())
+    assert sum(table.files().column("num_deleted").to_pylist()) == gone == 3006 - table.count()
+    assert sum(table.get_add_actions().column("num_deleted").to_pylist()) == gone
+    assert source(tmp_path / "plain").deletion_vectors().read_all().num_rows == 0
