@@ -134,6 +134,8 @@ class Store(Protocol):
     """For display: an absolute path or a URL, without credentials."""
     atomic_put: bool
     """Whether :meth:`put_if_absent` decides between concurrent writers. If not, only a single writer is safe."""
+    accepts_commits: bool
+    """Whether tables may be written: puts are atomic, or the caller promised to be the only writer."""
     is_local: bool
     """Whether objects are files of this machine: :meth:`local_path` names them."""
 

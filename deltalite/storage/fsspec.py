@@ -75,6 +75,7 @@ class FsspecStore:
     ) -> None:
         self.root = redact(url, secrets)
         self.atomic_put = atomic
+        self.accepts_commits = atomic or single_writer
         self._fs, self._base = fs, path.rstrip("/") + "/"
         self._reopen, self._secrets = reopen, tuple(secrets)
         self._alone = SingleWriter(

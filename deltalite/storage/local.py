@@ -57,7 +57,7 @@ class LocalStore:
         listing that decides what may be deleted, never follow links.
     """
 
-    atomic_put = True
+    atomic_put = accepts_commits = True
     is_local = True
 
     def __init__(self, path: str, *, durability: Durability = "full", follow_symlinks: bool = False) -> None:

@@ -63,7 +63,7 @@ if hasattr(os, "register_at_fork"):
 class MemoryStore:
     """Objects under ``memory://<name>``. They live as long as the process; :meth:`clear` drops them."""
 
-    atomic_put = True
+    atomic_put = accepts_commits = True
     is_local = False
 
     def __init__(self, url: str) -> None:

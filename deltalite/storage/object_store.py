@@ -76,6 +76,7 @@ class S3Store:
         self._single_writer, self._pickle_secrets = single_writer, pickle_secrets
         obstacle = conditional_put_obstacle(self._source.static)
         self.atomic_put = obstacle is None
+        self.accepts_commits = self.atomic_put or single_writer
         self._alone = SingleWriter(self.root, obstacle or "", single_writer or self.atomic_put)
 
     def __repr__(self) -> str:

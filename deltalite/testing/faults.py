@@ -55,6 +55,7 @@ class RelayStore:
         self.inner = inner
         self.root = inner.root
         self.atomic_put = inner.atomic_put
+        self.accepts_commits = inner.accepts_commits
         self.is_local = inner.is_local
 
     def __repr__(self) -> str:

@@ -97,7 +97,7 @@ def commit(
     :raises StorageError: the storage refused; nothing is visible.
     """
     options, world = options or CommitOptions(), world or WORLD
-    _require_atomic(store)
+    _require_commits(store)
     base = pending.base
     for attempt in range(1, options.max_retries + 2):
         version = base.version + 1 if base else 0
@@ -126,8 +126,8 @@ def commit(
     )
 
 
-def _require_atomic(store: Store) -> None:
-    if not store.atomic_put:
+def _require_commits(store: Store) -> None:
+    if not store.accepts_commits:
         raise StorageError(
             f"{store.root} cannot create a file only if it is absent: two writers could overwrite each other's commit",
             hint="if nobody else ever writes this table, open it with storage_options={'single_writer': 'true'}",
@@ -232,7 +232,10 @@ def _pass_winners(
         config = pending.base.config if pending.base else base.config
         conflicts.check(conflicts.Contest(pending, winner, config, isolation))
         base = base.advance(winner, features.partition_keys)
-        features.ensure_writable(config_after(pending, base))
+        config = config_after(pending, base)
+        features.ensure_writable(config)
+        if config.metadata is not base.config.metadata:
+            features.check(config)
     return base, None
 
 

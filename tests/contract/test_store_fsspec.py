@@ -196,3 +196,19 @@ def test_links_are_not_followed(tmp_path):
     store = FsspecStore(LocalFileSystem(), str(tmp_path / "t"), "test://t", single_writer=True)
     store.put("x", b"1")
     assert {meta.path for meta in store.list_all()} == {"x"}
+
+
+def test_a_table_is_written_where_its_only_writer_says_so(tmp_path):
+    import pyarrow as pa
+
+    from deltalite import DeltaTable, write_deltalake
+
+    fs = fsspec.filesystem("dir", path=str(tmp_path), target_protocol="file")
+    rows = pa.table({"id": [1, 2]})
+    with pytest.raises(StorageError, match="single_writer"):
+        write_deltalake("t", rows, filesystem=fs)
+    alone = {"single_writer": "true"}
+    write_deltalake("t", rows, filesystem=fs, storage_options=alone)
+    table = DeltaTable("t", filesystem=fs, storage_options=alone)
+    table.delete("id = 1")
+    assert table.to_pyarrow_table().to_pylist() == [{"id": 2}] and table.version() == 1

@@ -50,7 +50,7 @@ def simple_commit(version: int, *more: dict[str, Any], **config: str) -> bytes:
 class DictStore:
     """Objects in a dict, each with a size and a time; counts what is asked of it."""
 
-    atomic_put = True
+    atomic_put = accepts_commits = True
     root = "dict://t"
 
     def __init__(self, objects: dict[str, bytes] | None = None, *, is_local: bool = True) -> None:
