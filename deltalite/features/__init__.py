@@ -7,6 +7,7 @@ stamps come last, because they are put on the finished commit.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -64,7 +65,9 @@ FEATURES: tuple[Feature, ...] = (
     in_commit_timestamp.FEATURE,
 )
 BY_NAME: dict[str, Feature] = {name: f for f in FEATURES for name in (f.name, *f.aliases)}
+_BY_FOLDED_NAME = {name.lower(): f for name, f in BY_NAME.items()}
 TABLE_FEATURES_READER, TABLE_FEATURES_WRITER = 3, 7
+_ASKS = "delta.feature."
 
 
 # -- what a table demands ----------------------------------------------------------------------------------------
@@ -327,19 +330,29 @@ def _asked_by(schema: StructType, configuration: Mapping[str, str]) -> Iterator[
 
 
 def _asked_by_name(configuration: Mapping[str, str]) -> Iterator[str]:
-    prefix = "delta.feature."
     for key, value in configuration.items():
-        if not key.startswith(prefix):
+        if not key.lower().startswith(_ASKS):
             continue
-        name = key[len(prefix) :]
-        if name not in BY_NAME:
-            raise InvalidArgumentError(
-                f"unknown table feature {name!r} in property {key}",
-                hint=f"the features are {', '.join(f.name for f in FEATURES)}",
-            )
         if value.lower() not in ("supported", "enabled"):
             raise InvalidArgumentError(f"property {key} is 'supported', not {value!r}")
-        yield BY_NAME[name].name
+        yield named(key[len(_ASKS) :]).name
+
+
+def named(name: str) -> Feature:
+    """The feature of a name or an alias, ignoring case.
+
+    :raises InvalidArgumentError: for a name that no feature has.
+    """
+    found = _BY_FOLDED_NAME.get(name.lower())
+    if found is None:
+        near = difflib.get_close_matches(name.lower(), _BY_FOLDED_NAME, 1)
+        others = ", ".join(f.name for f in FEATURES)
+        raise InvalidArgumentError(
+            f"unknown table feature {name!r}",
+            hint=f"did you mean {_BY_FOLDED_NAME[near[0]].name!r}?" if near else f"the features are {others}",
+            feature=name,
+        )
+    return found
 
 
 def _asked_versions(configuration: Mapping[str, str]) -> tuple[int, int]:
@@ -368,7 +381,7 @@ def stored_configuration(configuration: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in configuration.items()
-        if key.lower() not in _TRANSIENT and not key.startswith("delta.feature.")
+        if key.lower() not in _TRANSIENT and not key.lower().startswith(_ASKS)
     }
 
 

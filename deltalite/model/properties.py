@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -164,6 +164,9 @@ PROPERTIES: dict[str, Property[Any]] = {p.name.lower(): p for p in list(globals(
 _KNOWN_ELSEWHERE = [
     "delta.autoOptimize.optimizeWrite",
     "delta.autoOptimize",
+    "delta.checkpointRetentionDuration",
+    "delta.sampleRetentionDuration",
+    "delta.enableFullRetentionRollback",
     "delta.randomizeFilePrefixes",
     "delta.randomPrefixLength",
     "delta.sampling.enabled",
@@ -194,6 +197,17 @@ _KNOWN_ELSEWHERE = [
     "delta.castIcebergTimeType",
     "delta.enableMaterializePartitionColumnsFeature",
 ]
+_KEPT_BY_THE_TABLE = frozenset(
+    name.lower()
+    for name in (
+        "delta.columnMapping.maxColumnId",
+        "delta.inCommitTimestampEnablementVersion",
+        "delta.inCommitTimestampEnablementTimestamp",
+        "delta.rowTracking.materializedRowIdColumnName",
+        "delta.rowTracking.materializedRowCommitVersionColumnName",
+        "delta.requireCheckpointProtectionBeforeVersion",
+    )
+)
 _OPEN_PREFIXES = (
     "delta.constraints.",
     "delta.feature.",
@@ -220,6 +234,24 @@ def check_names(configuration: Mapping[str, str | None]) -> None:
             hint=f"did you mean {near[0]!r}?" if near else "names outside 'delta.' are free for your own use",
             property=name,
         )
+
+
+def check_not_kept(names: Iterable[str]) -> None:
+    """Refuse to set or remove what the table itself keeps in its properties.
+
+    :raises InvalidArgumentError: naming the property.
+    """
+    for name in names:
+        if name.lower() in _KEPT_BY_THE_TABLE:
+            raise InvalidArgumentError(
+                f"the table itself keeps {name}", hint="table features set it when they are turned on", property=name
+            )
+        if name.lower().startswith("delta.constraints."):
+            raise InvalidArgumentError(
+                f"{name} is a constraint, whose rows have to be looked at",
+                hint="alter.add_constraint({name: condition}) and alter.drop_constraint(name) change it",
+                property=name,
+            )
 
 
 def normalise(configuration: Mapping[str, Any]) -> dict[str, str]:

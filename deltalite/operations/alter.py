@@ -13,7 +13,7 @@ from deltalite.features.clustering import SUPPORT, clustering_columns, clusterin
 from deltalite.model.actions import Metadata
 from deltalite.model.change import LogOnly
 from deltalite.model.pending import ReadSet
-from deltalite.model.properties import check_names, normalise
+from deltalite.model.properties import check_names, check_not_kept, normalise
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
 from deltalite.operations import columns
@@ -34,6 +34,23 @@ def plan_metadata(
     protocol, metadata, _ = features.configure(base.config, metadata, base.version + 1)
     changed = () if protocol == base.config.protocol else (protocol,)
     return LogOnly((*changed, metadata), operation, parameters, reads or ReadSet())
+
+
+def _refuse_downgrade(base: Snapshot, properties: Mapping[str, str]) -> None:
+    """Versions of a protocol only grow by a property."""
+    protocol = base.config.protocol
+    now = {
+        "delta.minReaderVersion": protocol.min_reader_version,
+        "delta.minWriterVersion": protocol.min_writer_version,
+    }
+    for name, version in now.items():
+        text = properties.get(name, str(version))
+        if text.isdigit() and int(text) < version:
+            raise InvalidArgumentError(
+                f"{name} is {version} and cannot go down to {text}",
+                hint="alter.drop_feature(name) takes table features away, one by one",
+                property=name,
+            )
 
 
 def plan_cluster_by(base: Snapshot, names: Sequence[str]) -> LogOnly:
@@ -80,16 +97,11 @@ class TableAlterer:
         """
         if raise_if_not_exists:
             check_names(properties)
+        check_not_kept(properties)
         given = normalise(properties)
-        for name in given:
-            if name.startswith("delta.constraints."):
-                raise InvalidArgumentError(
-                    f"{name} cannot be set as a property: existing rows have to be checked first",
-                    hint="give CHECK constraints when the table is created",
-                    property=name,
-                )
 
         def plan(base: Snapshot) -> LogOnly:
+            _refuse_downgrade(base, given)
             configuration = {**base.config.configuration, **given}
             metadata = replace(base.config.metadata, configuration=configuration)
             return plan_metadata(base, metadata, "SET TBLPROPERTIES", {"properties": json.dumps(given)})
@@ -109,6 +121,8 @@ class TableAlterer:
         :param if_exists: do not mind names that are not set.
         :raises InvalidArgumentError: for a name that is not set.
         """
+
+        check_not_kept(names)
 
         def plan(base: Snapshot) -> LogOnly:
             current = base.config.configuration

@@ -18,15 +18,16 @@ from deltalite.model.expr import Column, and_, call, not_, or_
 from deltalite.model.pending import ReadSet
 from deltalite.model.properties import COLUMN_MAPPING_MODE
 from deltalite.model.snapshot import Snapshot
-from deltalite.model.types import Field, Schema, StructType, type_to_json
+from deltalite.model.types import Field, Schema, StructType, map_fields, type_to_json
 from deltalite.operations import schema_changes
 from deltalite.operations.create import check_schema, schema_of
 from deltalite.operations.reading import Reading
-from deltalite.operations.references import refuse_referenced
+from deltalite.operations.references import refuse_clustering, refuse_referenced, with_stats_columns
 from deltalite.operations.schema_changes import Path, located
 
 EXAMPLES = 3
 WHOLE_TABLE = ReadSet(whole_table=True)
+_MARKS = ("delta.columnMapping.", "delta.typeChanges", "parquet.")
 _COMPUTED = ("delta.generationExpression", "delta.identity.start", DEFAULT)
 
 
@@ -65,7 +66,16 @@ def new_fields(given: Any) -> list[Field]:
                 hint="add it without; set_column_default() gives it one for rows to come",
                 column=f.name,
             )
-    return fields
+    return [_without_marks(f) for f in fields]
+
+
+def _without_marks(f: Field) -> Field:
+    """A field as a user means it: what another table noted in it stays behind."""
+
+    def plain(inner: Field, _: Path) -> Field:
+        return inner.with_(metadata={k: v for k, v in inner.metadata.items() if not k.startswith(_MARKS)})
+
+    return plain(f.with_(type=map_fields(f.type, plain)), ())
 
 
 def add(base: Snapshot, fields: Sequence[Field], into: str | Sequence[str], first: bool, after: str | None) -> Edit:
@@ -82,14 +92,17 @@ def add(base: Snapshot, fields: Sequence[Field], into: str | Sequence[str], firs
 
 def drop(base: Snapshot, names: Sequence[str]) -> Edit:
     _need_mapping(base, "dropped")
-    schema = base.config.schema
-    paths = [located(schema, name) for name in names]
-    for path in paths:
+    schema, paths = base.config.schema, []
+    configuration = dict(base.config.configuration)
+    for name in names:
+        paths.append(path := located(schema, name))
         _refuse_partition(base, path, "dropped")
         refuse_referenced(base.config, path, "dropped")
+        refuse_clustering(base.config, path)
         schema = schema_changes.dropped(schema, path)
+        configuration = with_stats_columns(configuration, path, None)
     shown = [".".join(path) for path in paths]
-    return _edit(base, schema, "DROP COLUMNS", {"columns": json.dumps(shown)})
+    return _edit(base, schema, "DROP COLUMNS", {"columns": json.dumps(shown)}, configuration=configuration)
 
 
 def rename(base: Snapshot, name: str, new_name: str) -> Edit:
@@ -103,7 +116,8 @@ def rename(base: Snapshot, name: str, new_name: str) -> Edit:
     edited = schema_changes.changed(schema, path, lambda f: f.with_(name=new_name))
     partitions = tuple(new_name if (c,) == path else c for c in base.config.metadata.partition_columns)
     parameters = {"oldColumnPath": ".".join(path), "newColumnPath": ".".join((*path[:-1], new_name))}
-    return _edit(base, edited, "RENAME COLUMN", parameters, partition_columns=partitions)
+    configuration = with_stats_columns(base.config.configuration, path, new_name)
+    return _edit(base, edited, "RENAME COLUMN", parameters, partition_columns=partitions, configuration=configuration)
 
 
 def move(base: Snapshot, name: str, first: bool, after: str | None) -> Edit:
@@ -137,6 +151,12 @@ def allow_null(base: Snapshot, name: str) -> Edit:
 
 def forbid_null(base: Snapshot, name: str, reading: Reading) -> Edit:
     path = located(base.config.schema, name)
+    if any(not isinstance(schema_changes.type_at(base.config.schema, path[:n]), StructType) for n in range(len(path))):
+        raise InvalidArgumentError(
+            f"{'.'.join(path)!r} lies inside an array or a map, where the rows that are there cannot be looked through",
+            hint="only columns, and fields of structs, can become NOT NULL",
+            column=".".join(path),
+        )
     parents: list[Any] = [not_(call("is_null", Column(path[:n]))) for n in range(1, len(path))]
     missing = reading.count(and_(*parents, call("is_null", Column(path))))
     if missing:
@@ -172,6 +192,8 @@ def set_default(base: Snapshot, name: str, expression: str | None) -> Edit:
         raise InvalidArgumentError("only columns at the top level have defaults", column=".".join(path))
 
     def change(f: Field) -> Field:
+        if expression is not None and any(key in f.metadata for key in _COMPUTED if key != DEFAULT):
+            raise InvalidArgumentError(f"column {f.name!r} is computed, so that it has no default", column=f.name)
         kept = {key: value for key, value in f.metadata.items() if key != DEFAULT}
         return f.with_(metadata=kept if expression is None else {**kept, DEFAULT: expression})
 

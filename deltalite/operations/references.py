@@ -1,17 +1,20 @@
-"""What in a table depends on a column, so that it cannot be dropped or renamed beneath it."""
+"""What in a table depends on a column: expressions, which hold it under its name, the layout, and lists of names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from deltalite.exceptions import InvalidArgumentError
 from deltalite.expr.parse import parse_expression
 from deltalite.features.check_constraints import constraints
+from deltalite.features.clustering import clustering_columns
 from deltalite.features.generated_columns import KEY as GENERATED
 from deltalite.features.invariants import invariants
 from deltalite.model.config import TableConfig
 from deltalite.model.expr import DoubleQuoted, columns_of, walk_expr
+from deltalite.model.properties import STATS_COLUMNS
 from deltalite.model.types import walk
+from deltalite.write.spec import parse_path
 
 Path = tuple[str, ...]
 
@@ -39,12 +42,25 @@ def refuse_referenced(config: TableConfig, path: Path, what: str) -> None:
     :param what: what was asked for, as in ``"dropped"``.
     :raises InvalidArgumentError: naming everything that depends on it.
     """
-    folded = tuple(part.lower() for part in path)
-    users = sorted({who for who, used in references(config) if _overlaps(folded, tuple(p.lower() for p in used))})
+    _refuse(references(config), path, what, "drop these first")
+
+
+def refuse_clustering(config: TableConfig, path: Path) -> None:
+    """Refuse to drop a column by which the table is clustered. Renaming one is free: the domain has physical names.
+
+    :raises InvalidArgumentError: naming the column.
+    """
+    found = (("the clustering of the table", column) for column in clustering_columns(config))
+    _refuse(found, path, "dropped", "choose other columns first, with alter.cluster_by(...)")
+
+
+def _refuse(found: Iterable[tuple[str, Path]], path: Path, what: str, hint: str) -> None:
+    folded = _folded(path)
+    users = sorted({who for who, used in found if _overlaps(folded, _folded(used))})
     if users:
         raise InvalidArgumentError(
             f"column {'.'.join(path)!r} cannot be {what}, because of {' and '.join(users)}",
-            hint="drop these first",
+            hint=hint,
             column=".".join(path),
         )
 
@@ -52,3 +68,29 @@ def refuse_referenced(config: TableConfig, path: Path, what: str) -> None:
 def _overlaps(a: Path, b: Path) -> bool:
     shorter = min(len(a), len(b))
     return a[:shorter] == b[:shorter]
+
+
+def _folded(path: Path) -> Path:
+    return tuple(part.lower() for part in path)
+
+
+def with_stats_columns(configuration: Mapping[str, str], path: Path, new_name: str | None) -> dict[str, str]:
+    """The properties after a column got another name, or is gone (``None``): the list of columns that get statistics
+    follows it."""
+    found = dict(configuration)
+    if STATS_COLUMNS.name not in found:
+        return found
+    names = []
+    for text in STATS_COLUMNS.of(configuration):
+        listed = parse_path(text)
+        if _folded(listed[: len(path)]) != _folded(path):
+            names.append(text)
+        elif new_name is not None:
+            names.append(_text((*listed[: len(path) - 1], new_name, *listed[len(path) :])))
+    found[STATS_COLUMNS.name] = ",".join(names)
+    return found if names else {key: value for key, value in found.items() if key != STATS_COLUMNS.name}
+
+
+def _text(path: Path) -> str:
+    """A path as dotted text, parts in backticks where they need some."""
+    return ".".join(p if p.replace("_", "a").isalnum() else "`" + p.replace("`", "``") + "`" for p in path)
