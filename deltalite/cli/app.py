@@ -21,7 +21,7 @@ NAME = "deltalite"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("look", "files", "data", "compare", "log"),
     "Write": ("write", "change"),
-    "Maintain": ("layout", "clean"),
+    "Maintain": ("layout", "clean", "maintain"),
     "Table": ("columns", "constraints", "properties", "features", "tags"),
     "Other": ("other",),
 }

@@ -79,7 +79,10 @@ def drop(settings: Settings, table: str, names: Sequence[str], **given: Any) -> 
 @click.argument("name")
 @alter_options
 def rename(settings: Settings, table: str, column: str, name: str, **given: Any) -> None:
-    """Rename a column, or a field of structs; the table needs delta.columnMapping.mode=name."""
+    """Rename a column, or a field of structs.
+
+    No file is rewritten; the table needs delta.columnMapping.mode=name.
+    """
     alter(settings, table, given, lambda a, how: a.rename_column(column, name, **how), f"renamed {column} to {name}")
 
 
@@ -108,8 +111,8 @@ def move(settings: Settings, table: str, column: str, first: bool, after: str | 
 @command(
     "type",
     examples=(
-        "deltalite properties set ./events delta.enableTypeWidening=true",
         "deltalite columns type ./events id bigint",
+        'deltalite columns type ./events prices.element "decimal(12,2)" --dry-run',
     ),
     output=ALTERED,
     python="DeltaTable(TABLE).alter.set_column_type(name, data_type)",
@@ -119,7 +122,10 @@ def move(settings: Settings, table: str, column: str, first: bool, after: str | 
 @click.argument("data_type", metavar="TYPE")
 @alter_options
 def type_(settings: Settings, table: str, column: str, data_type: str, **given: Any) -> None:
-    """Let the type of a column grow; the table needs delta.enableTypeWidening=true. No file is rewritten."""
+    """Let the type of a column grow.
+
+    No file is rewritten; the table needs delta.enableTypeWidening=true.
+    """
     alter(
         settings, table, given, lambda a, how: a.set_column_type(column, data_type, **how), f"{column} is {data_type}"
     )
@@ -161,7 +167,10 @@ def comment(settings: Settings, table: str, column: str, text: str | None, remov
 @click.option("--remove", is_flag=True, help="Remove the default.")
 @alter_options
 def default(settings: Settings, table: str, column: str, expression: str | None, remove: bool, **given: Any) -> None:
-    """The value of a column for new rows that lack it, as constant SQL. Rows that are there stay as they are."""
+    """The value of a column for new rows that lack it, as constant SQL.
+
+    Rows that are there stay as they are.
+    """
     _one_of(expression, remove, "EXPRESSION")
     done = f"removed the default of {column}" if remove else f"the default of {column} is {expression}"
     alter(settings, table, given, lambda a, how: a.set_column_default(column, expression, **how), done)

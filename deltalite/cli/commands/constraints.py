@@ -35,7 +35,10 @@ def constraints() -> None:
 @click.argument("expression")
 @alter_options
 def add(settings: Settings, table: str, name: str, expression: str, **given: Any) -> None:
-    """Add a constraint, after a look at the rows that are there: SQL in Spark's dialect."""
+    """Add a constraint, after a look at the rows that are there.
+
+    The condition is SQL in Spark's dialect.
+    """
     alter(
         settings, table, given, lambda a, how: a.add_constraint({name: expression}, **how),
         f"added the constraint {name}: {expression}",

@@ -31,7 +31,7 @@ def features() -> None:
 )
 @table_argument
 def list_(settings: Settings, table: str) -> None:
-    """The table features that readers and writers must know, those of older protocols included."""
+    """What readers and writers must know, the features of older protocols included."""
     from deltalite.features import FEATURES as KNOWN
 
     handle = settings.open(table)
