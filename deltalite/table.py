@@ -279,7 +279,8 @@ class DeltaTable:
 
     @property
     def _reading(self) -> reading.Reading:
-        return reading.Reading(self._store, self._snapshot, self._external)
+        noticed = None if self._staging is None else self._staging.looked
+        return reading.Reading(self._store, self._snapshot, self._external, noticed)
 
     def scan(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +31,13 @@ class Reading:
     """A snapshot and the store its files are in.
 
     :param external: prefixes outside the table that files may lie under.
+    :param noticed: told of every look at rows: the plan, and the condition that they satisfy (``None``: all rows).
     """
 
     store: Store
     snapshot: Snapshot
     external: tuple[str, ...] = ()
+    noticed: Callable[[ScanPlan, BoundExpr | None], None] | None = None
 
     @property
     def resolve(self) -> PathResolver:
@@ -69,7 +71,11 @@ class Reading:
         time_zone: str = "UTC",
     ) -> ScanPlan:
         """Which files to read for these columns and rows, and how."""
-        return planning.plan(self.snapshot, predicate=self.bind(predicate, time_zone), columns=columns, limit=limit)
+        bound = self.bind(predicate, time_zone)
+        plan = planning.plan(self.snapshot, predicate=bound, columns=columns, limit=limit)
+        if self.noticed is not None:
+            self.noticed(plan, bound)
+        return plan
 
     def scan(
         self,
@@ -103,6 +109,8 @@ class Reading:
     def count(self, predicate: Any = None) -> int:
         """How many rows match, opening only the files whose metadata cannot tell."""
         bound = self.bind(predicate)
+        if self.noticed is not None:
+            self.noticed(planning.plan(self.snapshot, predicate=bound, columns=[]), bound)
         known = matching.live_rows(self.snapshot.config, self.snapshot.files)
         if bound is None:
             some = every = np.ones(len(known), dtype=bool)

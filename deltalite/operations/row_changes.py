@@ -6,6 +6,7 @@ allows it, and what remains is rewritten. Only rows that change are read, and of
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,8 @@ from deltalite.write.files import FileWriter
 NEW_BYTES = 16 << 20
 """Rows of the source that are taken at once, about; more at a time are taken in fewer steps through all its parts."""
 LEAST_ROWS, MOST_ROWS = 1 << 10, 1 << 17
+
+logger = logging.getLogger("deltalite.operations")
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,11 @@ class _Work:
         self._new.abort()
         if self._feed is not None:
             self._feed.abort()
-        if self._vector_paths:
-            self._store.delete_many(self._vector_paths)
+        try:
+            if self._vector_paths:
+                self._store.delete_many(self._vector_paths)
+        except Exception as error:  # the error that led here counts
+            logger.warning("deletion vectors of a failed operation are left for vacuum: %s", error)
 
     # -- rows of files ---------------------------------------------------------------------------------------------
 

@@ -24,13 +24,16 @@ from deltalite.model.actions import Action, AddCDCFile, AddFile, Metadata, Proto
 from deltalite.model.change import Change
 from deltalite.model.codec import encode_commit
 from deltalite.model.commit import Commit
+from deltalite.model.expr import BoundExpr
 from deltalite.model.files import remove_of
 from deltalite.model.paths import relative_path
 from deltalite.model.pending import PendingCommit, ReadSet
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
+from deltalite.model.tasks import ScanPlan
 from deltalite.operations import execute
 from deltalite.operations.changed_rows import Reader, View
+from deltalite.operations.delete import reads_of
 from deltalite.operations.execute import Outcome
 from deltalite.operations.options import Committing
 from deltalite.operations.row_changes import feed_spec
@@ -98,6 +101,14 @@ class Staging:
             self._base.version, pending.operation, pending.metrics, time.perf_counter() - start, None, skipped
         )
         return Outcome(result, self.snapshot)
+
+    def looked(self, plan: ScanPlan, predicate: BoundExpr | None) -> None:
+        """Rows were read through the staged handle: what other writers do to them is a conflict, too."""
+        names = self._base.config.schema.names
+        if predicate is not None and not all(path[0] in names for path in predicate.columns):
+            predicate = None  # columns of this transaction's own: the base cannot be judged by them
+        if not self._is_over:
+            self._read.append(reads_of(plan, predicate))
 
     def _stage(self, pending: PendingCommit) -> None:
         order = {Protocol: 0, Metadata: 1}

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import deltalake
@@ -878,3 +879,19 @@ def test_custom_metadata_and_application_transactions_of_the_whole() -> None:
     assert table.transaction_version("app") == 3
     assert tx.result is not None and tx.result.version == 2
     assert json.loads(info["operationParameters"]["operations"]) == ["WRITE", "DELETE"]
+
+
+def test_rows_read_through_the_handle_are_read(tmp_path: Path) -> None:
+    rows = pa.table({"id": [1, 2]})
+    write_deltalake(tmp_path / "t", rows, configuration={"delta.isolationLevel": "Serializable"})
+    table, other = DeltaTable(tmp_path / "t"), DeltaTable(tmp_path / "t")
+    with pytest.raises(ConcurrentAppendError), table.transaction() as t:
+        assert t.count("id > 1") == 1
+        other.append(pa.table({"id": [5]}))
+        t.append(pa.table({"id": [100]}))
+    assert DeltaTable(tmp_path / "t").count() == 3
+    with table.refresh().transaction() as t:
+        assert t.count("id > 1000") == 0
+        other.append(pa.table({"id": [6]}))
+        t.append(pa.table({"id": [100]}))
+    assert DeltaTable(tmp_path / "t").count() == 5
