@@ -47,6 +47,7 @@ def main() -> None:
     change_feed(table, before + 1, diverted.num_rows, hawaiian.num_rows)
     rename_carrier(table)
     check_all(table, source, diverted)
+    care(table)
     command_line(before)
     print("\nEvery number above was checked against the source. The table stays in", PLACE)
 
@@ -257,6 +258,61 @@ def check_all(table: DeltaTable, source: pa.Table, diverted: pa.Table) -> None:
     step("Check", f"all {found.num_rows:,} rows, column by column, against the source with the same changes")
 
 
+def care(table: DeltaTable) -> None:
+    """Fewer and better files, a tag, files that nobody needs any more, and a way back."""
+    tagged, rows = table.version(), table.count()
+    table.tags.create("year-end", message="all corrections in")
+    lay_out(table, rows)
+    clean_up(table, tagged, rows)
+    go_back(table, tagged, rows)
+
+
+def lay_out(table: DeltaTable, rows: int) -> None:
+    step("Tidy", "small files together; then flights of one carrier to one destination side by side")
+    predicate = "dest = 'LAX' AND carrier = 'VX'"
+    expected, now = table.count(predicate), touched(table, predicate)
+    compacted = table.optimize.compact()
+    then = touched(table, predicate)
+    # Files this small are for show: a table of this size would be well off with twelve.
+    ordered = table.optimize.z_order(["dest", "carrier"], target_size="200kB", full=True)
+    assert table.count() == rows and table.count(predicate) == expected
+    for result, how in ((compacted, "compacted"), (ordered, "in Z-order")):
+        files = f"{result['num_files_removed']} files became {result['num_files_added']}"
+        print(f"    {how}: {files} in {result.duration_s:.2f} s")
+    print(f"    {predicate}")
+    print(f"        {expected:,} rows; reads {now}, compacted {then}, in Z-order {touched(table, predicate)}")
+
+
+def touched(table: DeltaTable, predicate: str) -> str:
+    """What a query reads."""
+    kept = table.files(predicate)
+    return f"{kept.num_rows} of {table.files().num_rows} files ({pc.sum(kept['size_bytes']).as_py() / 1e6:.1f} MB)"
+
+
+def clean_up(table: DeltaTable, tagged: int, rows: int) -> None:
+    step("Clean up", "files that only old versions need, but not those of the tag")
+    # Zero hours are for show too: readers and writers at work need the days that are the default.
+    plan = table.vacuum(0, enforce_retention_duration=False)
+    done = table.vacuum(0, enforce_retention_duration=False, dry_run=False)
+    assert sorted(done) == sorted(plan) and not any((PLACE / path).exists() for path in plan)
+    why = ", ".join(f"{count} {reason}" for reason, count in sorted(plan.kept.items()))
+    print(f"    planned and deleted: {len(plan)} files, {plan.bytes / 1e6:.1f} MB; kept {why}")
+    read = DeltaTable(PLACE, tag="year-end").to_pyarrow_table(columns=["dest"])
+    assert read.num_rows == rows == table.count()
+    print(f"    year-end is version {tagged}: all {read.num_rows:,} rows can still be read")
+
+
+def go_back(table: DeltaTable, tagged: int, rows: int) -> None:
+    step("Go back", "somebody deletes December")
+    december = table.delete("month = 12")["num_deleted_rows"]
+    assert table.count() == rows - december
+    result = table.restore(tag="year-end")
+    assert table.count() == rows
+    verdict = table.at(tagged).files().sort_by("path")["path"]
+    assert table.files().sort_by("path")["path"].equals(verdict)
+    print(f"    {december:,} rows gone and back in {result.duration_s:.2f} s, with the files of version {tagged}")
+
+
 def command_line(before: int) -> None:
     step("The same from the shell", "")
     place = str(PLACE)
@@ -264,6 +320,8 @@ def command_line(before: int) -> None:
         ["history", place, "-n", "4", "-o", "table"],
         ["diff", place, f"{before}..{before + 1}", "--on", "time_hour,carrier,flight", "-o", "table"],
         ["delete", place, "--where", "month = 2 AND dest = 'HNL'", "--explain", "-o", "table"],
+        ["count", f"{place}@year-end"],
+        ["maintain", place, "--dry-run", "-o", "table"],
     ):
         print("    $ deltalite", *(f'"{a}"' if " " in a else a for a in arguments))
         done = subprocess.run([sys.executable, "-m", "deltalite", *arguments], capture_output=True, text=True, check=False)
