@@ -69,6 +69,20 @@ def check_widening(config: TableConfig, path: tuple[str, ...], old: DataType, ne
         )
 
 
+def widens_by_itself(config: TableConfig, old: DataType, new: DataType) -> bool:
+    """Whether a write of values of another type changes that of a column, where the schema may evolve.
+
+    As in the reference implementation, integers become wider integers only: that a column of them turns into one of
+    fractions is for people to decide.
+    """
+    if not (isinstance(old, PrimitiveType) and isinstance(new, PrimitiveType)) or not config.get(TYPE_WIDENING):
+        return False
+    if "variant" in (old.type, new.type):
+        return False
+    stored, wanted = type_to_arrow(old), type_to_arrow(new)
+    return is_widening(stored, wanted) and (stored not in _INTEGERS or wanted in _INTEGERS)
+
+
 def recorded(field: Field, inside: tuple[str, ...], old: DataType, new: DataType) -> Field:
     """The field with the change in its history.
 

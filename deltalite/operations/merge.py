@@ -26,13 +26,12 @@ from deltalite.model.config import TableConfig
 from deltalite.model.expr import BOOLEAN, STRING, BoundExpr, Call, Case, Column, Expr, Literal, and_, or_
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.types import DataType, Field, Schema, StructType
-from deltalite.operations.create import check_schema
 from deltalite.operations.delete import reads_of, row_spec
+from deltalite.operations.evolution import evolved_schema
 from deltalite.operations.update import lenient, new_row, old_value
 from deltalite.scan import plan as planning
 from deltalite.write.conform import conform
 from deltalite.write.options import WriterProperties
-from deltalite.write.schema import merge_schema
 
 KEYS_LISTED = 64
 """Distinct key values of the source up to which files are pruned by each of them, not by their range only."""
@@ -329,11 +328,10 @@ class _Binder:
                 if key in excluded or (named is not None and key not in named):
                     continue
                 assigned.setdefault(key, f)
-        merged = merge_schema(self._table, StructType(list(assigned.values())))
+        merged = evolved_schema(config, StructType(list(assigned.values())))
         if merged == self._table:
             return config, ()
-        check_schema(merged, mapped=features.physical_schema(config) is not config.schema)
-        metadata = replace(config.metadata, schema_string=Schema(merged.fields).to_json())
+        metadata = replace(config.metadata, schema_string=merged.to_json())
         protocol, metadata, evolved = features.configure(config, metadata, base.version + 1)
         return evolved, (metadata,) if protocol == config.protocol else (protocol, metadata)
 

@@ -55,8 +55,7 @@ def refuse_clustering(config: TableConfig, path: Path) -> None:
 
 
 def _refuse(found: Iterable[tuple[str, Path]], path: Path, what: str, hint: str) -> None:
-    folded = _folded(path)
-    users = sorted({who for who, used in found if _overlaps(folded, _folded(used))})
+    users = sorted({who for who, used in found if overlaps(path, used)})
     if users:
         raise InvalidArgumentError(
             f"column {'.'.join(path)!r} cannot be {what}, because of {' and '.join(users)}",
@@ -65,9 +64,10 @@ def _refuse(found: Iterable[tuple[str, Path]], path: Path, what: str, hint: str)
         )
 
 
-def _overlaps(a: Path, b: Path) -> bool:
+def overlaps(a: Path, b: Path) -> bool:
+    """Whether one path leads to the other, or to what the other is inside of; names match ignoring case."""
     shorter = min(len(a), len(b))
-    return a[:shorter] == b[:shorter]
+    return _folded(a[:shorter]) == _folded(b[:shorter])
 
 
 def _folded(path: Path) -> Path:

@@ -27,12 +27,12 @@ from deltalite.model.pending import ReadSet
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.types import Schema
 from deltalite.model.write_spec import WriteSpec
-from deltalite.operations.create import CreateRequest, check_schema, clustering, metadata_of, with_domains
+from deltalite.operations.create import CreateRequest, clustering, metadata_of, with_domains
 from deltalite.operations.delete import covered_files, reads_of, row_spec
+from deltalite.operations.evolution import evolved_schema
 from deltalite.scan import plan as planning
 from deltalite.scan.matching import rows_matched
 from deltalite.write.options import WriterProperties
-from deltalite.write.schema import merge_schema
 from deltalite.write.spec import spec_of
 
 MODES = ("error", "append", "overwrite", "ignore")
@@ -210,10 +210,9 @@ def _configuration(
     else:
         _same_partitioning(request, old)
         if request.schema_mode == "merge":
-            merged = merge_schema(old.schema, Schema.from_arrow(reader.schema))
+            merged = evolved_schema(old, Schema.from_arrow(reader.schema))
             if merged != old.schema:
-                check_schema(merged, mapped=features.physical_schema(old) is not old.schema)
-                metadata = replace(metadata, schema_string=Schema(merged.fields).to_json())
+                metadata = replace(metadata, schema_string=merged.to_json())
     if metadata == old.metadata:
         return old, ()
     protocol, metadata, config = features.configure(old, metadata, base.version + 1)
