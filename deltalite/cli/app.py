@@ -20,7 +20,7 @@ from deltalite.cli.settings import Settings
 NAME = "deltalite"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("look", "files", "data", "compare", "log"),
-    "Write": ("write", "change"),
+    "Write": ("write", "change", "copies"),
     "Maintain": ("layout", "clean", "maintain"),
     "Table": ("columns", "constraints", "properties", "features", "tags"),
     "Other": ("other",),

@@ -139,6 +139,8 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     name = param.name or ""
     if name == "storage_option":
         settings.storage_option.update(value)
+    elif name == "allow_external":
+        settings.allow_external += value
     elif name == "verbose":
         settings.verbose += value
     elif value is not None and ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
@@ -161,6 +163,10 @@ _COMMON_OPTIONS = (
         "--storage-option", type=Pair(), multiple=True, metavar="KEY=VALUE",
         help="Setting of the storage, repeatable; also in DELTALITE_STORAGE_OPTIONS.",
     ),
+    _common(
+        "--allow-external", multiple=True, metavar="PREFIX",
+        help="Read files below this path or URL too, outside the table (shallow clones); repeatable.",
+    ),
     _common("--profile", metavar="NAME", help="Storage options of this name in the configuration file."),
     _common("--threads", type=click.IntRange(1), metavar="N", help="Threads to use."),
     _common("-q", "--quiet", is_flag=True, help="No notes, warnings or progress on stderr."),
@@ -168,7 +174,8 @@ _COMMON_OPTIONS = (
     _common("--debug", is_flag=True, help="Show the Python traceback of an error."),
 )  # fmt: skip
 COMMON = (
-    "output", "columns", "header", "no_color", "storage_option", "profile", "threads", "quiet", "verbose", "debug",
+    "output", "columns", "header", "no_color", "storage_option", "allow_external", "profile", "threads",
+    "quiet", "verbose", "debug",
 )  # fmt: skip
 
 

@@ -32,11 +32,13 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (InvalidArgumentError, USAGE),
 )
 _HINTS: tuple[tuple[type[BaseException], str], ...] = (
-    (TableNotFoundError, "check the path; deltalite create makes a table, and so does deltalite append --create"),
+    (TableNotFoundError, "check the path; create, append --create and convert make tables"),
 )
 """What to do on the command line, where the library speaks of Python."""
 
 _ARGUMENT = re.compile(r"""\b([a-z_]+)=(['"])([^'"]+)\2""")
+_SWITCH = re.compile(r"\b([a-z_]+)=True\b")
+_EXTERNAL = re.compile(r"""\ballow_external_paths=\[(['"][^'"]+['"])\]""")
 
 
 def exit_code(error: BaseException) -> int:
@@ -47,7 +49,8 @@ def exit_code(error: BaseException) -> int:
 def describe(error: BaseException, options: Collection[str] = (), secrets: Mapping[str, str] | None = None) -> str:
     """The lines for stderr: ``error[code]: message`` and, where there is something to do, ``hint: ...``.
 
-    :param options: the long options of the command: ``name='value'`` of Python is shown as ``--name value`` for them.
+    :param options: the long options of the command: ``name='value'`` and ``name=True`` of Python are shown as
+        ``--name value`` and ``--name`` for them.
     :param secrets: storage options, whose credentials are masked wherever they occur.
     """
     if isinstance(error, DeltaError):
@@ -82,6 +85,7 @@ def _lines(text: str) -> Iterable[str]:
 def _as_options(text: str, options: Collection[str]) -> str:
     def spelled(match: re.Match[str]) -> str:
         flag = "--" + match[1].replace("_", "-")
-        return f"{flag} {match[3]}" if flag in options else match[0]
+        value = f" {match[3]}" if match.re is _ARGUMENT else ""
+        return flag + value if flag in options else match[0]
 
-    return _ARGUMENT.sub(spelled, text)
+    return _EXTERNAL.sub(r"--allow-external \1", _SWITCH.sub(spelled, _ARGUMENT.sub(spelled, text)))

@@ -30,6 +30,7 @@ class Settings:
     :param output: the format asked for; ``None`` is a table on a terminal and plain text elsewhere.
     :param columns: the only columns to print, in this order; ``None`` prints all.
     :param verbose: 0 shows warnings, 1 what is done, 2 everything.
+    :param allow_external: prefixes outside a table that its files may lie under.
     :param threads: threads that pyarrow may use; ``None`` leaves it to pyarrow.
     :param long_options: how the options of the running command are spelled, for its error messages.
     """
@@ -42,6 +43,7 @@ class Settings:
     verbose: int = 0
     debug: bool = False
     storage_option: dict[str, str] = field(default_factory=dict)
+    allow_external: tuple[str, ...] = ()
     profile: str | None = None
     threads: int | None = None
     long_options: frozenset[str] = frozenset()
@@ -74,7 +76,10 @@ class Settings:
         from deltalite.table import DeltaTable
 
         target, options = self.locate(text)
-        return DeltaTable(target.uri, target.version, options, timestamp=target.timestamp, tag=target.tag)
+        return DeltaTable(
+            target.uri, target.version, options, timestamp=target.timestamp, tag=target.tag,
+            allow_external_paths=self.allow_external,
+        )  # fmt: skip
 
     def locate_writable(self, text: str) -> tuple[str, dict[str, str] | None]:
         """Place and options of a table that will be changed.
@@ -93,7 +98,7 @@ class Settings:
         from deltalite.table import DeltaTable
 
         uri, options = self.locate_writable(text)
-        return DeltaTable(uri, storage_options=options)
+        return DeltaTable(uri, storage_options=options, allow_external_paths=self.allow_external)
 
     # -- what is printed -----------------------------------------------------------------------------------------------
 

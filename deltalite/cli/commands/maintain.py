@@ -19,6 +19,7 @@ from deltalite.cli.policy import Policy, load_policy
 from deltalite.cli.progress import Share
 from deltalite.cli.settings import Settings
 from deltalite.exceptions import DeltaError
+from deltalite.model.properties import LOG_RETENTION
 
 if TYPE_CHECKING:
     from deltalite.table import DeltaTable
@@ -134,10 +135,10 @@ def _checkpoint(care: _Care) -> dict[str, Any]:
 
 
 def _clean_log(care: _Care) -> dict[str, Any]:
-    retention = care.handle.properties().get("delta.logRetentionDuration", "the default")
+    days = LOG_RETENTION.of(care.handle.properties()) / 86_400_000
     if not care.dry_run:
         care.handle.cleanup_metadata()
-    return {"status": _status(care), "what": f"log files older than {retention}"}
+    return {"status": _status(care), "what": f"log files older than {days:g} days"}
 
 
 def _vacuum(care: _Care) -> dict[str, Any]:
