@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         create,
         delete,
         diff,
+        doctor,
         execute,
         generate,
         inspect,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         write,
     )
     from deltalite.operations.diff import TableDiff
+    from deltalite.operations.doctor import repairs as doctor_repairs
     from deltalite.operations.options import CommitProperties, PostCommitHookProperties
     from deltalite.txn import after
     from deltalite.write.options import WriterProperties
@@ -72,6 +74,8 @@ else:
     create = LazyModule("deltalite.operations.create")
     delete = LazyModule("deltalite.operations.delete")
     diff = LazyModule("deltalite.operations.diff")
+    doctor = LazyModule("deltalite.operations.doctor")
+    doctor_repairs = LazyModule("deltalite.operations.doctor.repairs")
     execute = LazyModule("deltalite.operations.execute")
     generate = LazyModule("deltalite.operations.generate")
     inspect = LazyModule("deltalite.operations.inspect")
@@ -829,6 +833,45 @@ class DeltaTable:
         request = restore.RestoreRequest(target, tag, ignore_missing_files, protocol_downgrade_allowed)
         committing = options.Committing.of(commit_properties, post_commithook_properties)
         return self._moved(restore.restore(self._store, request, committing, self._external, dry_run=dry_run))
+
+    def fsck(
+        self, deep: bool = False, repair: bool = False, *, progress: Callable[[int, int], None] | None = None
+    ) -> list[doctor.Finding]:
+        """Examine the newest version and the log: what is not as the log, the protocol or the files say.
+
+        :param deep: all checkpoints and checksums, and statistics against the rows; reads every file.
+        :param repair: do what is safe: remove missing files from the log, write checksums, checkpoints and statistics
+            again. Findings that were dealt with say ``repaired``.
+        :param progress: called with the number of files looked at, and of all.
+        :return: the findings, each with ``code``, ``severity``, ``message``, ``path``, ``version`` and ``repair``; none
+            for a healthy table.
+        """
+        self._refuse_staged("examining the table")
+        found = doctor.fsck(self._store, self._external, deep=deep, repair=repair, progress=progress)
+        if any(finding.repaired for finding in found):
+            self.refresh()
+        return found
+
+    def repair(
+        self,
+        dry_run: bool = False,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> dict[str, Any]:
+        """Remove files from the log that are gone from the storage; their rows are lost.
+
+        :param dry_run: only say which.
+        :return: ``files_removed`` and ``dry_run``, as deltalake does. :meth:`fsck` looks for more than this.
+        """
+        self._refuse_staged("FSCK")
+        committing = options.Committing.of(commit_properties, post_commithook_properties)
+        snapshot = read.update(self._store, self._snapshot)
+        resolve = self._reading.resolve
+        gone, outcome = doctor_repairs.drop_missing(self._store, snapshot, resolve, committing, dry_run)
+        if not dry_run:
+            self._moved(outcome)
+        return {"dry_run": dry_run, "files_removed": gone}
 
     def generate(self) -> None:
         """Write ``_symlink_format_manifest``: the paths of the files, a list for each partition, for engines that read
