@@ -21,7 +21,7 @@ NAME = "deltalite"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Look": ("look", "files", "data", "compare", "log"),
     "Write": ("write", "change", "copies"),
-    "Maintain": ("layout", "clean", "maintain"),
+    "Maintain": ("layout", "clean", "maintain", "doctor"),
     "Table": ("columns", "constraints", "properties", "features", "tags"),
     "Other": ("other",),
 }

@@ -17,7 +17,7 @@ from deltalite.exceptions import (
 OK, FAILED, USAGE, NOT_FOUND, CONFLICT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 EXIT_CODES: Mapping[int, str] = {
     OK: "it worked, or there was nothing to do; also when the reader of a pipe has seen enough",
-    FAILED: "it failed",
+    FAILED: "it failed; or fsck found something wrong",
     USAGE: "it was called wrongly, or refused to act without being told to",
     NOT_FOUND: "there is no such table, or no such version",
     CONFLICT: "other writers won the race for the commit: try again",
@@ -32,7 +32,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (InvalidArgumentError, USAGE),
 )
 _HINTS: tuple[tuple[type[BaseException], str], ...] = (
-    (TableNotFoundError, "check the path; create, append --create and convert make tables"),
+    (TableNotFoundError, "check the path; deltalite create, append --create and convert make tables"),
 )
 """What to do on the command line, where the library speaks of Python."""
 

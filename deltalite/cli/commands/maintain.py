@@ -19,7 +19,6 @@ from deltalite.cli.policy import Policy, load_policy
 from deltalite.cli.progress import Share
 from deltalite.cli.settings import Settings
 from deltalite.exceptions import DeltaError
-from deltalite.model.properties import LOG_RETENTION
 
 if TYPE_CHECKING:
     from deltalite.table import DeltaTable
@@ -135,6 +134,8 @@ def _checkpoint(care: _Care) -> dict[str, Any]:
 
 
 def _clean_log(care: _Care) -> dict[str, Any]:
+    from deltalite.model.properties import LOG_RETENTION
+
     days = LOG_RETENTION.of(care.handle.properties()) / 86_400_000
     if not care.dry_run:
         care.handle.cleanup_metadata()
