@@ -841,7 +841,7 @@ class DeltaTable:
 
         :param deep: all checkpoints and checksums, and statistics against the rows; reads every file.
         :param repair: do what is safe: remove missing files from the log, write checksums, checkpoints and statistics
-            again. Findings that were dealt with say ``repaired``.
+            again. Findings that were dealt with say ``repaired``. When most files are missing, none is removed.
         :param progress: called with the number of files looked at, and of all.
         :return: the findings, each with ``code``, ``severity``, ``message``, ``path``, ``version`` and ``repair``; none
             for a healthy table.

@@ -336,6 +336,17 @@ def test_repair_is_deltalakes(tmp_path: Path) -> None:
     assert DeltaTable(tmp_path / "ours").to_pyarrow_table().num_rows == deltalake.DeltaTable(tmp_path / "theirs").to_pyarrow_table().num_rows
 
 
+def test_a_table_that_lost_most_of_its_files_is_left_alone(tmp_path: Path) -> None:
+    table = make(tmp_path)
+    for path in data_files(tmp_path)[:-1]:
+        path.unlink()
+    version = table.version()
+    found = table.fsck(repair=True)
+    assert {f.code for f in found} == {"file-missing"} and not any(f.repaired or f.repair for f in found)
+    assert DeltaTable(tmp_path).version() == version
+    assert len(table.repair()["files_removed"]) == len(found)
+
+
 def test_no_table(tmp_path: Path) -> None:
     with pytest.raises(TableNotFoundError):
         fsck(open_store(str(tmp_path)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from deltalite import features
 from deltalite.exceptions import DeltaError, TableNotFoundError
@@ -15,7 +16,7 @@ from deltalite.operations import travel
 from deltalite.operations.changing import engine_of
 from deltalite.operations.doctor import repairs
 from deltalite.operations.doctor.files import check_files
-from deltalite.operations.doctor.findings import WRITE_STATISTICS, Finding, Patient, Progress
+from deltalite.operations.doctor.findings import DROP_FILE, WRITE_STATISTICS, Finding, Patient, Progress
 from deltalite.operations.doctor.history import check_commits, check_continuity
 from deltalite.operations.doctor.shortcuts import check_checkpoints, check_checksums, check_hint, replayed
 from deltalite.operations.statistics_repair import RepairRequest
@@ -54,7 +55,16 @@ def fsck(
         return findings
     for check in (check_checkpoints, check_checksums, check_hint, _check_config, check_files, _check_rows):
         findings += check(patient)
+    findings = _not_the_whole_table(patient, findings)
     return repairs.repair(patient, findings) if repair else findings
+
+
+def _not_the_whole_table(patient: Patient, findings: list[Finding]) -> list[Finding]:
+    """Where most files are gone, the place is probably the wrong one, and nothing is dropped from the log."""
+    gone = sum(finding.repair == DROP_FILE for finding in findings)
+    if gone < 2 or 2 * gone <= patient.snapshot.files.count:
+        return findings
+    return [replace(finding, repair=None) if finding.repair == DROP_FILE else finding for finding in findings]
 
 
 def _patient(
