@@ -46,8 +46,8 @@ Generated from the feature registry and the tests. Cross-checked with {ENGINES}.
 
 ## Table features
 
-"Writes" speaks of what this release does: create, append, overwrite, delete, update, merge, purge. A table that demands
-more is refused by name, before anything is written.
+"Writes" speaks of everything that commits: writes, row changes, OPTIMIZE, VACUUM, RESTORE, clones, ALTER. A table that
+demands more is refused by name, before anything is written.
 
 {table(["feature", "implied by", "reads", "writes", "test files that name it"], features)}
 
