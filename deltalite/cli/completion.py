@@ -1,4 +1,4 @@
-"""Completion of tables and columns in the shell. Nothing here may fail or talk: a shell is listening."""
+"""Completion of tables, their tags and columns in the shell. Nothing here may fail or talk: a shell is listening."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from deltalite.cli.settings import Settings
 
 
 def complete_tables(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Short names of the configuration file, tables below this directory, and directories on the way to one."""
-    items = []
+    """Short names of the configuration file, tables below this directory, directories on the way to one, and tags."""
+    items = _tags(incomplete)
     with contextlib.suppress(Exception):
         items += [
             CompletionItem(name, help=alias.uri)
@@ -30,6 +30,18 @@ def complete_tables(ctx: click.Context, param: click.Parameter, incomplete: str)
                 items.append(
                     CompletionItem(prefix + entry.name + ("" if is_table else "/"), help="table" if is_table else None)
                 )
+    return items
+
+
+def _tags(incomplete: str) -> list[CompletionItem]:
+    """The tags of a local table, behind its ``@``."""
+    place, mark, start = incomplete.rpartition("@")
+    items: list[CompletionItem] = []
+    if mark and "://" not in place:
+        with contextlib.suppress(Exception):
+            for tag in Settings().open(place).tags.list():
+                if tag.name.startswith(start) and "/" not in tag.name:
+                    items.append(CompletionItem(f"{place}@{tag.name}", help=f"version {tag.version}"))
     return items
 
 

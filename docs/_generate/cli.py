@@ -131,6 +131,25 @@ $ deltalite count events@first-day
 $ deltalite restore events --to @first-day --dry-run
 ```
 
+`maintain` does all of it in the right order, for a cron job: files are compacted (clustered where the table has
+clustering columns), then come a checkpoint, the clean-up of the log and vacuum. It prints a row per step. A policy file
+in TOML (Python 3.11) or JSON changes what is done; every key may be left out:
+
+```toml
+layout = "auto"              # auto, compact, cluster, zorder or none
+zorder_by = ["user", "day"]  # the columns for layout = "zorder"
+target_size = "128MB"        # size that files should have; the table's by default
+max_bytes = "50GB"           # rewrite no more than this in one night
+checkpoint = true
+clean_log = true             # delete log files that delta.logRetentionDuration no longer keeps
+vacuum = true
+retention = "14d"            # not shorter than the table's, which is the default
+vacuum_full = false          # list the table, and delete what no commit mentions too
+keep_versions = []           # versions that stay readable, besides tagged ones
+```
+
+`fsck` examines what is there, and repairs what can be repaired without loss.
+
 ## Exit codes
 
 {exit_codes}

@@ -249,3 +249,16 @@ def test_a_tag_stands_wherever_a_version_does(ok, run, pieces):
     assert (diff["from_version"], diff["to_version"], diff["rows_added"]) == (2, 4, 4)
     assert run("append", f"{pieces}@two", "x.csv").exit_code == 2
     assert ok("query", "select count(*) as n from t", "--table", f"t={pieces}@two", "-o", "csv") == "n\n4\n"
+
+
+def test_tags_are_completed(ok, pieces):
+    import click
+
+    from deltalite.cli.commands.look import show
+    from deltalite.cli.completion import complete_tables
+
+    ok("tag", "create", pieces, "release-3")
+    ok("tag", "create", f"{pieces}@2", "two")
+    found = complete_tables(click.Context(show), show.params[0], f"{pieces}@r")
+    assert [item.value for item in found] == [f"{pieces}@release-3"]
+    assert complete_tables(click.Context(show), show.params[0], f"{pieces}-none@r") == []

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deltalite.cli.app import app
-from deltalite.cli.commands import log, look, maintain, properties
+from deltalite.cli.commands import clean, log, look, properties
 from deltalite.cli.output.shapes import Shape
 from deltalite.cli.results import RESULT
 from deltalite.exceptions import ConcurrentAppendError
@@ -242,7 +242,7 @@ def test_checkpoint(ok, events):
     assert json.loads(ok("checkpoint", events, "-n", "-o", "json"))["dry_run"] is True
     assert not (events / "_delta_log" / "_last_checkpoint").exists()
     record = json.loads(ok("checkpoint", events, "-o", "json"))
-    assert list(record) == names(maintain.CHECKPOINT) and record["version"] == 1
+    assert list(record) == names(clean.CHECKPOINT) and record["version"] == 1
     assert json.loads((events / "_delta_log" / "_last_checkpoint").read_text())["version"] == 1
     assert theirs_at(str(events)).version() == 1
 
