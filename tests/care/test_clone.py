@@ -11,7 +11,7 @@ import deltalake
 import pyarrow as pa
 import pytest
 
-from deltalite import CommitProperties, DeltaTable, Transaction
+from deltalite import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalite.exceptions import (
     ConflictError,
     InvalidArgumentError,
@@ -301,3 +301,26 @@ def test_deletion_vectors_are_those_that_deltalake_tells(tmp_path: Path) -> None
     assert sum(table.files().column("num_deleted").to_pylist()) == gone == 3006 - table.count()
     assert sum(table.get_add_actions().column("num_deleted").to_pylist()) == gone
     assert source(tmp_path / "plain").deletion_vectors().read_all().num_rows == 0
+
+
+def test_on_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("s3fs")
+    from deltalite.testing.s3_server import S3Server
+
+    with S3Server() as server:
+        options = server.storage_options
+        place = "s3://bucket/a table"
+        data = numbers(0, 3000)
+        write_deltalake(place, data, partition_by="k", configuration=KINDS["vectors"], storage_options=options)
+        table = DeltaTable(place, storage_options=options)
+        table.delete("n % 7 = 1 or n * n % 11 = 3 or n % 50 < 13")
+        deep = table.clone("s3://bucket/deep", shallow=False)
+        assert sorted(deep.to_pyarrow_table().column("n").to_pylist()) == sorted(table.to_pyarrow_table().column("n").to_pylist())
+        assert deep.fsck(deep=True) == []
+        table.clone("s3://bucket/shallow")
+        for key, value in options.items():
+            monkeypatch.setenv(key.upper() if key.lower().startswith("aws") else f"AWS_{key.upper()}", str(value))
+        again = DeltaTable("s3://bucket/shallow", storage_options=options, allow_external_paths=[place])
+        assert again.to_pyarrow_table().num_rows == table.count()
+        table.restore(0)
+        assert table.count() == 3000 and table.fsck() == []
