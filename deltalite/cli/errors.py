@@ -38,6 +38,7 @@ _HINTS: tuple[tuple[type[BaseException], str], ...] = (
 
 _ARGUMENT = re.compile(r"""\b([a-z_]+)=(['"])([^'"]+)\2""")
 _SWITCH = re.compile(r"\b([a-z_]+)=True\b")
+_PROPERTY = re.compile(r"""\bset_table_properties\(\{(['"])([^'"]+)\1: (['"])([^'"]+)\3\}\)""")
 _EXTERNAL = re.compile(r"""\ballow_external_paths=\[(['"][^'"]+['"])\]""")
 
 
@@ -88,4 +89,6 @@ def _as_options(text: str, options: Collection[str]) -> str:
         value = f" {match[3]}" if match.re is _ARGUMENT else ""
         return flag + value if flag in options else match[0]
 
-    return _EXTERNAL.sub(r"--allow-external \1", _SWITCH.sub(spelled, _ARGUMENT.sub(spelled, text)))
+    text = _SWITCH.sub(spelled, _ARGUMENT.sub(spelled, text))
+    text = _EXTERNAL.sub(r"--allow-external \1", text)
+    return _PROPERTY.sub(r"deltalite properties set TABLE \2=\4", text)

@@ -41,7 +41,8 @@ def test_convert(made, run, ok, exports):
     assert table.metadata().partition_columns == ["year"] and table.schema().get("year").type.type == "integer"
     assert ok("count", exports, "--where", "year = 2026 and id > 2026") == "1\n"
     for again in ((), ("-n",)):
-        assert run("convert", exports, *again).exit_code == 1
+        refused = run("convert", exports, *again)
+        assert refused.exit_code == 1 and "--if-not-exists" in refused.stderr
         assert made("convert", exports, "--if-not-exists", *again)["skipped"]
     assert run("convert", exports / "none").exit_code == 3
 

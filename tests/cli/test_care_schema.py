@@ -147,4 +147,10 @@ def test_properties_are_tried_before_they_are_set(run, ok, people):
     assert run("properties", "set", people, "delta.appendOnly=perhaps", "-n").exit_code == 2
     assert run("properties", "set", people, "delta.apendOnly=true", "-n").exit_code == 2
     ok("properties", "set", people, "delta.appendOnly=true", "--dry-run")
+    ok("properties", "set", people, "delta.enableRowTracking=true", "--dry-run")
     assert DeltaTable(people).version() == 1
+
+
+def test_refusals_speak_of_commands(run, events):
+    refused = run("columns", "drop", events, "v", "--yes")
+    assert refused.exit_code == 2 and "deltalite properties set TABLE delta.columnMapping.mode=name" in refused.stderr

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -22,9 +22,6 @@ from deltalite.cli.progress import Share
 from deltalite.cli.results import RESULT, commit_properties
 from deltalite.cli.settings import Settings
 from deltalite.exceptions import TableExistsError
-
-if TYPE_CHECKING:
-    from deltalite.operations.convert import ConvertRequest
 
 _SHARED = {f.name: f for f in RESULT}
 MADE = (
@@ -72,29 +69,38 @@ def convert(settings: Settings, path: str, **given: Any) -> None:
 
     No file is copied or changed, and no row is read: everything is learnt from names and footers.
     """
-    from deltalite.operations.convert import ConvertRequest, convert_to_deltalake
-
     start = time.perf_counter()
     uri, options = settings.locate_writable(path)
-    partition_by, strategy = _partitions(given["partition_by"]), given["strategy"]
-    about = (given["name"], given["description"], dict(given["properties"]))
+    if not _is_there(uri, options):
+        version, metrics = _converted(settings, uri, options, given)
+        found = {"files": metrics["numConvertedFiles"], "bytes": metrics["numConvertedBytes"]}
+        record = _record("CONVERT", version, start, **found, dry_run=given["dry_run"])
+    elif given["if_not_exists"]:
+        version = settings.open_writable(path).version()
+        record = _record("CONVERT", version, start, skipped="the table exists", dry_run=given["dry_run"])
+    else:
+        raise TableExistsError(f"there is a table at {uri} already", hint="--if-not-exists leaves it alone")
+    write_record(settings, MADE, record, lambda: [_sentence(record)])
+
+
+def _converted(
+    settings: Settings, uri: str, options: dict[str, str] | None, given: Mapping[str, Any]
+) -> tuple[int | None, Mapping[str, Any]]:
+    """The version that a conversion made (none in a dry run), and its metrics."""
+    from deltalite.operations import convert as conversion
+    from deltalite.operations.opening import store_of
+
+    how = (_partitions(given["partition_by"]), given["strategy"], given["name"], given["description"])
+    how = (*how, dict(given["properties"]))
     with Share(settings, "looked at") as progress:
         if given["dry_run"]:
-            request = ConvertRequest(partition_by, strategy, *about, collect_stats=False)
-            record = _planned(uri, options, request, given["if_not_exists"], start, progress)
-        else:
-            result = convert_to_deltalake(
-                uri, "ignore" if given["if_not_exists"] else "error", partition_by, strategy, *about, options,
-                collect_stats=not given["no_stats"], commit_properties=commit_properties(given["message"]),
-                progress=progress,
-            )  # fmt: skip
-            found = {
-                "files": result.metrics.get("numConvertedFiles", 0),
-                "bytes": result.metrics.get("numConvertedBytes", 0),
-                "skipped": result.skipped,
-            }
-            record = _record("CONVERT", result.version, start, **found)
-    write_record(settings, MADE, record, lambda: [_sentence(record)])
+            request = conversion.ConvertRequest(*how, collect_stats=False)
+            return None, conversion.plan(request, store_of(uri, options), progress)[1]
+        result = conversion.convert_to_deltalake(
+            uri, "error", *how, options, collect_stats=not given["no_stats"],
+            commit_properties=commit_properties(given["message"]), progress=progress,
+        )  # fmt: skip
+        return result.version, result.metrics
 
 
 def _partitions(given: str | None) -> Any:
@@ -104,22 +110,6 @@ def _partitions(given: str | None) -> Any:
         return None
     names = [name.strip() for name in given.split(",")]
     return names if all(name and " " not in name for name in names) else schema_of(given)
-
-
-def _planned(
-    uri: str, options: dict[str, str] | None, request: ConvertRequest, if_not_exists: bool, start: float, progress: Any
-) -> dict[str, Any]:
-    from deltalite.operations import convert as conversion
-    from deltalite.operations.opening import store_of
-    from deltalite.table import DeltaTable
-
-    if DeltaTable.is_deltatable(uri, options):
-        if not if_not_exists:
-            raise TableExistsError(f"there is a table at {uri} already", hint="--if-not-exists leaves it alone")
-        return _record("CONVERT", None, start, skipped="the table exists", dry_run=True)
-    _, metrics = conversion.plan(request, store_of(uri, options), progress)
-    found = {"files": metrics["numConvertedFiles"], "bytes": metrics["numConvertedBytes"]}
-    return _record("CONVERT", None, start, **found, dry_run=True)
 
 
 @command(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from deltalite.model.result import CommitResult
     from deltalite.table import DeltaTable
 
+_SHOWN = 20
 _SHARED = {f.name: f for f in RESULT}
 LAYOUT = (
     _SHARED["version"],
@@ -277,8 +278,11 @@ def _lines(record: Record) -> Iterator[str]:
     yield in_short(record) + tail
     if record["lookups"]:
         yield f"  {'lookup by':<24}{'files now':>12}{'after, about':>14}"
-        for column, files in record["lookups"].items():
+        changed = sorted(record["lookups"].items(), key=lambda item: -abs(item[1]["after"] - item[1]["now"]))
+        for column, files in changed[:_SHOWN]:
             yield f"  {column:<24}{files['now']:>12,.1f}{files['after']:>14,.1f}"
+        if len(changed) > _SHOWN:
+            yield f"  ... and {text.count(len(changed) - _SHOWN)} more columns, which change less"
 
 
 def _analysis_card(found: LayoutAnalysis) -> Iterator[str]:

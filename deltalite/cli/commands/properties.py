@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from deltalite.cli.rehearsal import rehearsal
 from deltalite.cli.results import commit_properties
 from deltalite.cli.settings import Settings
 from deltalite.exceptions import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from deltalite.table import DeltaTable
 
 PROPERTIES = (
     Field("property", "text", "its name"),
@@ -78,10 +81,22 @@ def set_(settings: Settings, table: str, pairs: Sequence[tuple[str, str]], messa
         raise click.UsageError("a property is set twice")
     if dry_run:
         with rehearsal(handle) as staged:
-            staged.alter.set_table_properties(given)
+            _tried(staged, given)
     else:
         handle.alter.set_table_properties(given, commit_properties=commit_properties(message))
     _changed(settings, handle, "SET TBLPROPERTIES", given, dry_run)
+
+
+def _tried(staged: DeltaTable, given: dict[str, str]) -> None:
+    """Set them where nobody sees it.
+
+    :raises InvalidArgumentError: when they cannot be set.
+    """
+    try:
+        staged.alter.set_table_properties(given)
+    except InvalidArgumentError as error:
+        if error.hint != "leave the transaction first":  # it takes commits of its own, which cannot be tried
+            raise
 
 
 @command(
