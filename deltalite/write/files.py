@@ -49,6 +49,7 @@ class FileWriter:
         self._splitter = Splitter(_partition_fields(spec))
         self._waiting = Waiting()
         self._small: list[pa.RecordBatch] = []
+        self._small_rows = self._small_bytes = 0
         self._row_group_bytes = min(ROW_GROUP_BYTES, spec.target_file_size)
 
     def check(self, schema: pa.Schema) -> None:
@@ -85,14 +86,15 @@ class FileWriter:
     def _gather(self, rows: pa.RecordBatch) -> None:
         """Small batches are put together, because each one costs a slice per partition."""
         self._small.append(rows)
-        enough = sum(b.num_rows for b in self._small) >= SMALL_BATCH_ROWS
-        if enough or sum(b.nbytes for b in self._small) >= BATCH_BYTES:
+        self._small_rows += rows.num_rows
+        self._small_bytes += rows.nbytes
+        if self._small_rows >= SMALL_BATCH_ROWS or self._small_bytes >= BATCH_BYTES:
             self._wait_gathered()
 
     def _wait_gathered(self) -> None:
         if self._small:
             rows = concat_batches(self._small) if len(self._small) > 1 else self._small[0]
-            self._small = []
+            self._small, self._small_rows, self._small_bytes = [], 0, 0
             self._wait(rows)
 
     def _wait(self, rows: pa.RecordBatch) -> None:
