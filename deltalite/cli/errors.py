@@ -17,7 +17,7 @@ from deltalite.exceptions import (
 OK, FAILED, USAGE, NOT_FOUND, CONFLICT, CHECK_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 EXIT_CODES: Mapping[int, str] = {
     OK: "it worked, or there was nothing to do; also when the reader of a pipe has seen enough",
-    FAILED: "it failed; or fsck found something wrong",
+    FAILED: "it failed",
     USAGE: "it was called wrongly, or refused to act without being told to",
     NOT_FOUND: "there is no such table, or no such version",
     CONFLICT: "other writers won the race for the commit: try again",

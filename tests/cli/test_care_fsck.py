@@ -30,7 +30,7 @@ def test_what_is_missing_is_found_and_repaired(run, ok, broken):
     table, gone = broken
     done = run("fsck", table, "-o", "json")
     found = json.loads(done.stdout)
-    assert done.exit_code == 1 and [list(f) for f in found] == [[f.name for f in FINDINGS]]
+    assert done.exit_code == 5 and [list(f) for f in found] == [[f.name for f in FINDINGS]]
     assert found[0]["severity"] == "error" and gone in (found[0]["path"] or found[0]["message"]) and found[0]["repair"]
     assert "error" in run("fsck", table, "-o", "table").stdout
     refused = run("fsck", table, "--repair")
@@ -50,4 +50,4 @@ def test_a_table_that_cannot_be_opened_is_examined(run, events):
     log = events / "_delta_log" / f"{1:020}.json"
     log.write_text(log.read_text()[:40])
     done = run("fsck", events, "-o", "json")
-    assert done.exit_code == 1 and json.loads(done.stdout)
+    assert done.exit_code == 5 and json.loads(done.stdout)

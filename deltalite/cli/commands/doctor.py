@@ -53,7 +53,7 @@ _SHOWN = 20
 def fsck(ctx: click.Context, settings: Settings, table: str, deep: bool, repair: bool, yes: bool) -> None:
     """Examine a table: log, checkpoints, files, statistics, tags.
 
-    Also one that cannot be opened. Exits with 1 when something is found and not repaired. --repair takes files that are
+    Also one that cannot be opened. Exits with 5 when something is found and not repaired. --repair takes files that are
     missing out of the log (be sure that they are gone for good), and writes checksums, checkpoints and statistics
     again; it asks first, and without a terminal does nothing unless told --yes.
     """
@@ -77,7 +77,7 @@ def fsck(ctx: click.Context, settings: Settings, table: str, deep: bool, repair:
         f"{text.plural(len(found), 'finding')}, {text.count(len(found) - left)} repaired" if found else "all is well"
     )
     if left:
-        ctx.exit(errors.FAILED)
+        ctx.exit(errors.CHECK_FAILED)
 
 
 def _repairs(found: list[Finding]) -> str:
