@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show(chosen: Sequence[Workload], told: Sequence[Mapping[str, Any]], document: bool) -> int:
     """The tables of runs of one scale; a later run of a workload stands for an earlier one."""
+    if len({run["environment"]["scale"] for run in told}) > 1:
+        sys.exit("these runs are of different scales; show them one by one")
     results = {name: found for run in told for name, found in from_json(run).items()}
     scale = SCALES[told[-1]["environment"]["scale"]]
     _print(chosen, results, scale)

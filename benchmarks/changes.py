@@ -162,7 +162,7 @@ def _scaling() -> tuple[Contestant, ...]:
             options = {"source": source, "keys": _EVENT, "vectors": True, "files": files}
             found.append(Contestant(f"deltalite {how}, {files} of 20 files", _merged_rows, "deltalite", options))
     options = {"source": "spread-20", "keys": _EVENT}
-    found.append(Contestant("deltalake", _merged_rows, "deltalake", options))
+    found.append(Contestant("deltalake anywhere, 20 of 20 files", _merged_rows, "deltalake", options))
     return tuple(found)
 
 
