@@ -18,7 +18,8 @@ from deltalite.exceptions import InvalidArgumentError, InvalidTableError
 from deltalite.features.base import Feature, Rewritten
 from deltalite.model.actions import Action, AddFile, CommitInfo, DomainMetadata, Metadata, RemoveFile
 from deltalite.model.config import TableConfig
-from deltalite.model.properties import ROW_TRACKING, Property, boolean
+from deltalite.model.properties import ROW_TRACKING
+from deltalite.model.properties import ROW_TRACKING_SUSPENDED as SUSPENDED
 from deltalite.model.stats import ROWS
 from deltalite.model.tasks import VirtualColumn
 from deltalite.model.types import PrimitiveType
@@ -30,7 +31,6 @@ ROW_ID = "_row_id"
 ROW_COMMIT_VERSION = "_row_commit_version"
 STORED_ROW_ID = "delta.rowTracking.materializedRowIdColumnName"
 STORED_COMMIT_VERSION = "delta.rowTracking.materializedRowCommitVersionColumnName"
-SUSPENDED = Property("delta.rowTrackingSuspended", boolean, False, "Give new rows no ids.")
 DOMAIN, HIGH_WATER_MARK = "delta.rowTracking", "rowIdHighWaterMark"
 PRESERVED = "delta.rowTracking.preserved"
 _STORED_NAMES = {STORED_ROW_ID: "_row-id-col-", STORED_COMMIT_VERSION: "_row-commit-version-col-"}
@@ -186,7 +186,7 @@ def _refuse_files_without_ids(actions: Sequence[Action], base: Snapshot) -> None
     if left:
         raise InvalidArgumentError(
             f"row tracking cannot be enabled: {len(left)} files of the table were written without row ids",
-            hint="create a new table with delta.enableRowTracking=true and copy the rows into it",
+            hint="alter.set_table_properties({'delta.enableRowTracking': 'true'}) gives them ids first",
             property=ROW_TRACKING.name,
             files=len(left),
         )

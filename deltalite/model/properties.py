@@ -149,6 +149,7 @@ DELETION_VECTORS = Property(
     "delta.enableDeletionVectors", boolean, False, "Mark deleted rows instead of rewriting files."
 )
 ROW_TRACKING = Property("delta.enableRowTracking", boolean, False, "Give every row a stable id.")
+ROW_TRACKING_SUSPENDED = Property("delta.rowTrackingSuspended", boolean, False, "Give new rows no ids.")
 TYPE_WIDENING = Property("delta.enableTypeWidening", boolean, False, "Allow the type of a column to be widened.")
 IN_COMMIT_TIMESTAMPS = Property(
     "delta.enableInCommitTimestamps", boolean, False, "Store a commit's time in the commit."
@@ -184,7 +185,6 @@ _KNOWN_ELSEWHERE = [
     "delta.enableIcebergWriterCompatV1",
     "delta.rowTracking.materializedRowIdColumnName",
     "delta.rowTracking.materializedRowCommitVersionColumnName",
-    "delta.rowTrackingSuspended",
     "delta.requireCheckpointProtectionBeforeVersion",
     "delta.coordinatedCommits.commitCoordinator-preview",
     "delta.coordinatedCommits.commitCoordinatorConf-preview",

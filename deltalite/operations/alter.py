@@ -16,7 +16,7 @@ from deltalite.model.pending import ReadSet
 from deltalite.model.properties import check_names, check_not_kept, normalise
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
-from deltalite.operations import columns
+from deltalite.operations import backfill, columns
 from deltalite.operations.execute import Outcome, perform
 from deltalite.operations.options import CommitProperties, Committing, PostCommitHookProperties
 from deltalite.operations.reading import Reading
@@ -91,6 +91,8 @@ class TableAlterer:
     ) -> CommitResult:
         """Set table properties; a ``delta.*`` switch also brings the table feature that it needs.
 
+        Turning on row tracking gives ids to the files that are there, which takes several commits.
+
         :param raise_if_not_exists: refuse unknown ``delta.*`` names.
         :raises InvalidArgumentError: for an unknown name or a value that makes no sense.
         :raises UnsupportedFeatureError: for a feature whose tables deltalite does not write.
@@ -106,7 +108,12 @@ class TableAlterer:
             metadata = replace(base.config.metadata, configuration=configuration)
             return plan_metadata(base, metadata, "SET TBLPROPERTIES", {"properties": json.dumps(given)})
 
-        return self._alter(plan, commit_properties, post_commithook_properties)
+        base = self._snapshot()
+        if not backfill.is_needed(base, {**base.config.configuration, **given}):
+            return self._alter(plan, commit_properties, post_commithook_properties)
+        self._refuse_staged("giving row ids to files that are there")
+        committing = Committing.of(commit_properties, post_commithook_properties)
+        return self._moved(backfill.with_row_ids(self._store, base, plan, committing, self._external))
 
     def unset_table_properties(
         self,
@@ -400,6 +407,10 @@ class TableAlterer:
         """
         names = (columns,) if isinstance(columns, str) else tuple(columns or ())
         return self._alter(lambda base: plan_cluster_by(base, names), commit_properties, post_commithook_properties)
+
+    def _refuse_staged(self, what: str) -> None:
+        if self._run is not perform:
+            raise InvalidArgumentError(f"{what} takes commits of its own", hint="leave the transaction first")
 
     def _alter(
         self,

@@ -128,7 +128,10 @@ def test_types_inside_of_values_grow_too(tmp_path):
     table.append(pa.table(rows(1, 1, 0.5), schema=narrow.to_arrow()))
     table.append(pa.table(rows(2, 2**40, 0.1), schema=wide.to_arrow()), schema_mode="merge")
     found = sorted(table.to_pyarrow_table().to_pylist(), key=lambda row: row["k"])
-    assert [row["s"]["l"] for row in found] == [[1], [2**40]] and [row["m"][0][1][0]["y"] for row in found] == [0.5, 0.1]
+    assert [row["s"]["l"] for row in found] == [[1], [2**40]] and [row["m"][0][1][0]["y"] for row in found] == [
+        0.5,
+        0.1,
+    ]
     fields = json.loads(table.schema().to_json())["fields"]
     (x, inner), y = fields[1]["type"]["fields"], fields[2]["type"]["valueType"]["elementType"]["fields"][0]
     change = {"fromType": "integer", "toType": "long"}
