@@ -17,6 +17,7 @@ from deltalite.model.stats import ROWS, TIGHT
 
 INLINE_CHARACTERS = 500
 PACKED_BYTES = 16 << 20
+FRAME_BYTES = 8  # of a vector in a file: its length and its checksum
 LEAST_LIVE_SHARE = 0.5  # measured, as the limit of inline vectors is: docs/decisions/007-vector-or-rewrite.md
 _JSON = json.JSONDecoder()
 _SPACE = " \t\r\n"
@@ -72,11 +73,12 @@ class RowRemover:
         pack: list[int] = []
         total = 0
         for i in large:
-            if pack and total + sizes[i] > self.packed_bytes:
+            framed = sizes[i] + FRAME_BYTES
+            if pack and total + framed > self.packed_bytes:
                 yield pack
                 pack, total = [], 0
             pack.append(i)
-            total += sizes[i]
+            total += framed
         if pack:
             yield pack
 
