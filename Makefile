@@ -36,7 +36,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -q -n 2
 
 test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 2 -m slow --ignore tests/test_benchmarks.py
+	$(BIN)/python -m pytest -q -n 2 -m slow --durations=12 --ignore tests/test_benchmarks.py
 
 # The oldest pyarrow that pyproject.toml allows, without any of the extras.
 $(VENV)-floor/.done: pyproject.toml

@@ -338,7 +338,7 @@ def test_alterations_between_row_changes_equal_the_model(data):
     run(data.draw, steps=10)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_many_alterations_between_row_changes_equal_the_model(data):

@@ -171,7 +171,7 @@ def test_what_must_stay_stays_and_nothing_else(
         history.store.clear()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(
     steps=st.lists(STEP, min_size=10, max_size=40), partitioned=st.booleans(), feed=st.booleans(), vectors=st.booleans()
 )

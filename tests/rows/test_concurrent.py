@@ -157,7 +157,7 @@ def test_no_acknowledged_upsert_is_lost(tmp_path: Path, vectors: bool) -> None:
     assert_history(path, done, lambda values, what: values.update(what))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("vectors", [True, False], ids=["vectors", "rewrite"])
 @pytest.mark.parametrize("work", [transfers, upserts])
 def test_more_of_both_in_processes(tmp_path: Path, work: Callable[..., list[Done]], vectors: bool) -> None:

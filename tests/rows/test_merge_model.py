@@ -53,7 +53,7 @@ def test_operations_do_what_the_model_says(flags: tuple[bool, bool, bool], told:
     play(flags, told)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("flags", FLAGS, ids=IDS)
 @given(told=stories())
 @settings(LAW, max_examples=60, derandomize=False)

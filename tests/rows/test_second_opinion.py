@@ -177,7 +177,7 @@ def test_duckdb_agrees_when_the_source_is_divided(tmp_path: Path) -> None:
     assert divided.called
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @BOTH_MODES
 @pytest.mark.parametrize(("partitioned", "memory_limit"), [(True, "16MB"), (False, None)])
 @pytest.mark.parametrize("name", MERGES)

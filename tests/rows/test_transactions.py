@@ -226,7 +226,7 @@ def high_water_mark(table: DeltaTable) -> int:
     return json.loads(table._snapshot.domains["delta.rowTracking"].configuration)["rowIdHighWaterMark"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("vectors", "feed"), MODES)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEPS, min_size=1, max_size=8), partitioned=st.booleans())

@@ -332,4 +332,4 @@ class LongTableMachine(TableMachine):
 
 
 LongTableMachine.TestCase.settings = settings(TableMachine.TestCase.settings, max_examples=60, stateful_step_count=40)
-TestTableAtLength = pytest.mark.slow(LongTableMachine.TestCase)
+TestTableAtLength = pytest.mark.nightly(LongTableMachine.TestCase)
