@@ -58,7 +58,7 @@ class CommitResult:
 
     def get(self, name: str, default: Any = None) -> Any:
         """A metric under either of its names, or ``default``."""
-        return self[name] if name in self else default
+        return self.metrics.get(name, self.metrics.get(_camel(name), default))
 
     def __bool__(self) -> bool:
         return True

@@ -43,10 +43,10 @@ def test_trap_63_every_row_has_an_id_before_ids_are_promised(tmp_path):
     for values in ((1, 2, 3), (4,), (5, 6)):
         deltalake.write_deltalake(tmp_path, numbers(*values), mode="append")
     table = DeltaTable(tmp_path)
-    files = {p for p in tmp_path.glob("*.parquet")}
+    files = set(tmp_path.glob("*.parquet"))
     result = table.alter.set_table_properties(ENABLE)
     assert result["numFilesBackfilled"] == 3 and table.version() == result.version == 5
-    assert {p for p in tmp_path.glob("*.parquet")} == files, "no file is written"
+    assert set(tmp_path.glob("*.parquet")) == files, "no file is written"
     found = ids(tmp_path)
     assert sorted(row_id for row_id, _ in found.values()) == list(range(6)) and mark(tmp_path) == 5
     protocol, again, enabled = actions(tmp_path)[3:]
