@@ -177,8 +177,9 @@ class Scope:
         target, first = self.sides[0], path[0].lower()
         if len(path) > 1 and target.alias is not None and target.alias.lower() == first:
             return path[1:]
-        is_default = target.get(path[0]) is None and first in self._defaults[target.prefix]
-        return path[1:] if len(path) > 1 and is_default else path
+        if len(path) > 1 and first in self._defaults[target.prefix] and target.get(first) is None:
+            return path[1:]
+        return path
 
     # looking up -------------------------------------------------------------------------------------------------------
 

@@ -66,4 +66,3 @@ def _uri(store: Store, uri: str) -> str:
     place = split_url(store.root)
     root = f"file://{encode_path(place.path)}" if place.scheme == "file" else place.url
     return f"{root.rstrip('/')}/{uri}"
-

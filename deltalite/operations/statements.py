@@ -79,12 +79,12 @@ def _merge(statement: Merge, target: Any, source: Any, dry_run: bool = False, **
     )  # fmt: skip
     scope = Scope.of(target.schema(), names[0], _NO_COLUMNS, names[1])
     for clause in statement.clauses:
-        arguments: dict[str, Any] = {"predicate": clause.condition}
+        given: dict[str, Any] = {"predicate": clause.condition}
         if clause.star:
-            arguments["except_cols"] = list(clause.except_columns)
+            given["except_cols"] = list(clause.except_columns)
         elif clause.values is not None:
-            arguments["updates"] = _updates(clause.values, scope)
-        getattr(merger, _method(clause))(**arguments)
+            given["updates"] = _updates(clause.values, scope)
+        getattr(merger, _method(clause))(**given)
     return merger.execute(dry_run=dry_run)
 
 

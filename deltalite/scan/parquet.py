@@ -124,8 +124,9 @@ class FileBatch:
                     found[column.name] = pa.nulls(rows, column.type)
                 else:
                     values = batch.column(tops.index(column.field.first))
-                    kept = column.source.convert is None or (encoded and _is_encoded(values.type, column.type))
-                    found[column.name] = values if kept else column.source.convert(values)
+                    convert = column.source.convert
+                    kept = convert is None or (encoded and _is_encoded(values.type, column.type))
+                    found[column.name] = values if kept or convert is None else convert(values)
         return found
 
 
