@@ -26,7 +26,7 @@ from deltalite.model.paths import relative_path
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.tasks import FileTask, ScanPlan
 from deltalite.operations.file_changes import adds_of
-from deltalite.operations.row_changes import Written, _only_stored
+from deltalite.operations.row_changes import Written, only_stored
 from deltalite.scan import plan as planning
 from deltalite.scan.ahead import ordered
 from deltalite.storage.base import Store
@@ -141,7 +141,7 @@ class _Rewriting:
 
     def _read(self, plan: ScanPlan, done: Callable[[int], None], *, encoded: bool = False) -> Iterator[pa.RecordBatch]:
         shared, count = plan.shared(), plan.files.num_rows
-        staged = _only_stored(shared)  # a file that a transaction has only just written has no ids yet
+        staged = only_stored(shared)  # a file that a transaction has only just written has no ids yet
         threads = min(self._change.threads or MAX_THREADS, pa.cpu_count(), max(1, count))
         ahead = min(AHEAD_BYTES, self._engine.budget.limit // 16) // threads
 

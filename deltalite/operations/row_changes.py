@@ -305,13 +305,14 @@ class _Plans:
             return planning.reading(changes.plan, config, names, (*virtual, ROW_INDEX)).shared()
 
         carrying = plan(table, copied), plan(columns, updated)
-        return cls(carrying, (_only_stored(carrying[0]), _only_stored(carrying[1])))
+        return cls(carrying, (only_stored(carrying[0]), only_stored(carrying[1])))
 
     def of_file(self, change: FileChange) -> tuple[ScanPlan, ScanPlan]:
         return self.carrying if change.add.base_row_id is not None else self.staged
 
 
-def _only_stored(plan: ScanPlan) -> ScanPlan:
+def only_stored(plan: ScanPlan) -> ScanPlan:
+    """The plan with what files themselves hold of the columns that follow a row; the log says nothing of them yet."""
     kept = {n: replace(c, constant=None, add_position=False) if c.stored_as else c for n, c in plan.virtual.items()}
     return replace(plan, virtual=kept)
 

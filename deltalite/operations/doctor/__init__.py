@@ -62,7 +62,7 @@ def fsck(
 def _not_the_whole_table(patient: Patient, findings: list[Finding]) -> list[Finding]:
     """Where most files are gone, the place is probably the wrong one, and nothing is dropped from the log."""
     gone = sum(finding.repair == DROP_FILE for finding in findings)
-    if gone < 2 or 2 * gone <= patient.snapshot.files.count:
+    if 2 * gone <= patient.snapshot.files.count:
         return findings
     return [replace(finding, repair=None) if finding.repair == DROP_FILE else finding for finding in findings]
 
