@@ -22,7 +22,7 @@ LAYERS = [
     {"engine", "txn"},
     {"interop", "operations"},
     {"table", "query"},
-    {"schema", "writer", "transaction"},
+    {"schema", "writer", "transaction", "variants"},
     {"cli", "__main__", "testing"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

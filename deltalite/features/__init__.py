@@ -23,6 +23,7 @@ from deltalite.features import (
     column_mapping,
     deletion_vectors,
     generated_columns,
+    iceberg_compat,
     identity_columns,
     in_commit_timestamp,
     invariants,
@@ -34,6 +35,7 @@ from deltalite.features import (
 from deltalite.features.base import Feature, Rewritten, Use, WriteStep
 from deltalite.model.actions import Action, AddFile, DomainMetadata, Metadata, Protocol, RemoveFile
 from deltalite.model.config import TableConfig, parse_schema
+from deltalite.model.properties import WRITE_PARTITION_COLUMNS
 from deltalite.model.types import StructType
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ FEATURES: tuple[Feature, ...] = (
     check_constraints.FEATURE,
     row_tracking.FEATURE,
     identity_columns.FEATURE,
+    *iceberg_compat.FEATURES,
     change_data_feed.FEATURE,
     clustering.FEATURE,
     plain.DOMAIN_METADATA,
@@ -59,7 +62,6 @@ FEATURES: tuple[Feature, ...] = (
     plain.VACUUM_PROTOCOL_CHECK,
     plain.CHECKPOINT_PROTECTION,
     plain.MATERIALIZED_PARTITIONS,
-    *plain.ICEBERG_COMPAT,
     plain.CATALOG_MANAGED,
     append_only.FEATURE,
     in_commit_timestamp.FEATURE,
@@ -209,6 +211,12 @@ def carried(config: TableConfig, kind: Rewritten) -> tuple[str, ...]:
 def stats_columns(config: TableConfig) -> tuple[tuple[str, ...], ...]:
     """Logical column paths that must have statistics, whatever their position."""
     return tuple(path for f in _active(config) if f.stats_columns for path in f.stats_columns(config))
+
+
+def stores_partitions(config: TableConfig) -> bool:
+    """Whether data files have the partition columns too."""
+    asked = config.get(WRITE_PARTITION_COLUMNS)
+    return asked or any(f.stores_partitions(config) for f in _active(config) if f.stores_partitions)
 
 
 def after_rows(config: TableConfig, given: Mapping[str, int]) -> Metadata | None:
@@ -385,6 +393,15 @@ def stored_configuration(configuration: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _completed(configuration: Mapping[str, str]) -> dict[str, str]:
+    """The properties of a new table, with those that its features cannot do without."""
+    found = dict(configuration)
+    for feature in FEATURES:
+        if feature.along:
+            found = {**feature.along(found), **found}
+    return found
+
+
 def configure(
     old: TableConfig | None, metadata: Metadata, version: int, domains: Mapping[str, DomainMetadata] | None = None
 ) -> tuple[Protocol, Metadata, TableConfig]:
@@ -395,6 +412,8 @@ def configure(
     :param metadata: as the user wants it, steering properties included.
     :param version: the version that the change becomes.
     """
+    if old is None:
+        metadata = replace(metadata, configuration=_completed(metadata.configuration))
     schema = parse_schema(metadata.schema_string)
     protocol = negotiate(old.protocol if old else None, schema, metadata.configuration)
     metadata = replace(metadata, configuration=stored_configuration(metadata.configuration))

@@ -110,6 +110,8 @@ class Feature:
     refuse_write: Callable[[TableConfig], str | None] | None = None
     rebased_domain: str | None = None
     own_domain: str | None = None
+    # -- properties that a new table gets along with those that were given, where these are silent
+    along: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
     # -- metadata: ids, histories, enablement marks; then a check that raises if the table is ill-formed
     evolve: Callable[[TableConfig | None, Metadata, int], Metadata] | None = None
     # -- metadata of an earlier version that becomes the table's again: what was counted since does not turn back
@@ -126,6 +128,8 @@ class Feature:
     virtual: Callable[[TableConfig], Mapping[str, VirtualColumn]] | None = None
     convert: Callable[[pa.DataType, DataType], Callable[[Any], pa.Array] | None] | None = None
     deleted_rows: Callable[[DeletionVector, Fetch], Any] | None = None
+    # -- files: whether they have the partition columns too, behind all others (the log has them in any case)
+    stores_partitions: Callable[[TableConfig], bool] | None = None
     # -- rows: which columns nobody may give values (raises), what is asked of new rows, how rows leave a file other
     #    than by rewriting it, and which virtual columns they keep when they are rewritten
     assignable: Callable[[TableConfig, Iterable[str], Use], None] | None = None

@@ -1,11 +1,10 @@
-"""Features that ask nothing of this library beyond knowing them, and those whose tables it does not write yet."""
+"""Features that ask little of this library beyond knowing them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 from deltalite.features.base import Feature
-from deltalite.model.config import TableConfig
 from deltalite.model.properties import CHECKPOINT_POLICY
 from deltalite.model.types import ArrayType, DataType, MapType, StructType
 
@@ -36,24 +35,14 @@ def _wants_v2_checkpoints(_: StructType, configuration: Mapping[str, str]) -> bo
     return CHECKPOINT_POLICY.of(configuration) == "v2"
 
 
-def _not_yet(_: TableConfig) -> str:
-    return "deltalite reads such tables and does not write them yet"
-
-
 TIMESTAMP_NTZ = Feature(
     "timestampNtz", "reader-writer", aliases=("timestampWithoutTimezone",), implied_by=has_type("timestamp_ntz")
 )
 V2_CHECKPOINT = Feature("v2Checkpoint", "reader-writer", implied_by=_wants_v2_checkpoints)
 VACUUM_PROTOCOL_CHECK = Feature("vacuumProtocolCheck", "reader-writer")
 DOMAIN_METADATA = Feature("domainMetadata")
-CHECKPOINT_PROTECTION = Feature("checkpointProtection", refuse_write=_not_yet)
-MATERIALIZED_PARTITIONS = Feature("materializePartitionColumns", refuse_write=_not_yet)
-ICEBERG_COMPAT = tuple(
-    Feature(
-        name, requires=("columnMapping",), property=f"delta.enable{name[0].upper()}{name[1:]}", refuse_write=_not_yet
-    )
-    for name in ("icebergCompatV1", "icebergCompatV2", "icebergCompatV3")
-)
+CHECKPOINT_PROTECTION = Feature("checkpointProtection")
+MATERIALIZED_PARTITIONS = Feature("materializePartitionColumns", stores_partitions=lambda _: True)
 CATALOG_MANAGED = Feature(
     "catalogManaged", "reader-writer", aliases=("catalogOwned", "catalogOwned-preview"), readable=False
 )

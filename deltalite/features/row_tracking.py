@@ -18,7 +18,7 @@ from deltalite.exceptions import InvalidArgumentError, InvalidTableError
 from deltalite.features.base import Feature, Rewritten
 from deltalite.model.actions import Action, AddFile, CommitInfo, DomainMetadata, Metadata, RemoveFile
 from deltalite.model.config import TableConfig
-from deltalite.model.properties import ROW_TRACKING
+from deltalite.model.properties import ICEBERG_COMPAT, ROW_TRACKING
 from deltalite.model.properties import ROW_TRACKING_SUSPENDED as SUSPENDED
 from deltalite.model.stats import ROWS
 from deltalite.model.tasks import VirtualColumn
@@ -34,6 +34,8 @@ STORED_COMMIT_VERSION = "delta.rowTracking.materializedRowCommitVersionColumnNam
 DOMAIN, HIGH_WATER_MARK = "delta.rowTracking", "rowIdHighWaterMark"
 PRESERVED = "delta.rowTracking.preserved"
 _STORED_NAMES = {STORED_ROW_ID: "_row-id-col-", STORED_COMMIT_VERSION: "_row-commit-version-col-"}
+_RESERVED_IDS = (2147483540, 2147483539)
+"""Field ids of the stored ids and versions that Iceberg reserves for them."""
 _LONG = PrimitiveType("long")
 
 
@@ -42,10 +44,11 @@ def _virtual(config: TableConfig) -> dict[str, VirtualColumn]:
     if not config.get(ROW_TRACKING):
         return {}
     stored = config.configuration
+    ids = _RESERVED_IDS if config.get(ICEBERG_COMPAT[2]) else (None, None)
     return {
-        ROW_ID: VirtualColumn(_LONG, "base_row_id", add_position=True, stored_as=stored.get(STORED_ROW_ID)),
+        ROW_ID: VirtualColumn(_LONG, "base_row_id", True, stored.get(STORED_ROW_ID), ids[0]),
         ROW_COMMIT_VERSION: VirtualColumn(
-            _LONG, "default_row_commit_version", stored_as=stored.get(STORED_COMMIT_VERSION)
+            _LONG, "default_row_commit_version", False, stored.get(STORED_COMMIT_VERSION), ids[1]
         ),
     }
 

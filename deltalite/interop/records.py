@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite.exceptions import InvalidArgumentError, SchemaMismatchError
+from deltalite.features import variant
 from deltalite.model.arrow import schema_to_arrow, type_to_arrow
 from deltalite.model.types import ArrayType, DataType, MapType, PrimitiveType, StructType
 
@@ -132,8 +133,9 @@ def _column(name: str, values: Any, schema: StructType | None) -> Any:
 
 
 def _array(values: Any, wanted: DataType | None) -> Any:
-    """The values in the type that they have. ``wanted`` tells a map from a struct, and gives decimals their scale."""
-    if wanted is not None and _holds_map(wanted) and _has_objects(values):
+    """The values in the type that they have. ``wanted`` tells a map or a variant from a struct, and gives decimals
+    their scale."""
+    if wanted is not None and _needs_type(wanted) and _has_objects(values):
         return _nested(list(values), wanted)
     try:
         found = pa.array(values, from_pandas=_is_series(values))
@@ -156,14 +158,19 @@ def _has_objects(values: Any) -> bool:
     return str(getattr(values, "dtype", "object")) == "object"
 
 
-def _holds_map(data_type: DataType) -> bool:
+def _needs_type(data_type: DataType) -> bool:
+    """Whether values do not tell the type: maps look like structs, and variants like anything."""
     if isinstance(data_type, StructType):
-        return any(_holds_map(f.type) for f in data_type.fields)
-    return isinstance(data_type, MapType) or (isinstance(data_type, ArrayType) and _holds_map(data_type.element_type))
+        return any(_needs_type(f.type) for f in data_type.fields)
+    if isinstance(data_type, ArrayType):
+        return _needs_type(data_type.element_type)
+    return isinstance(data_type, MapType) or data_type.type == "variant"
 
 
 def _nested(values: list[Any], wanted: DataType) -> Any:
-    """Values of a type that holds maps, built from the inside out."""
+    """Values of such a type, built from the inside out."""
+    if wanted.type == "variant":
+        return variant.from_values(values)
     if isinstance(wanted, MapType):
         pairs = [list(v.items()) if isinstance(v, Mapping) else [tuple(p) for p in v or ()] for v in values]
         keys = _array([k for entry in pairs for k, _ in entry], wanted.key_type)

@@ -137,6 +137,8 @@ def type_from_arrow(arrow_type: Any, path: str = "") -> DataType:
         or pa.types.is_large_list_view(t)
     ):
         return ArrayType(type_from_arrow(t.value_type, f"{path}.element"), t.value_field.nullable)
+    if t == VARIANT:
+        return VariantType()
     if pa.types.is_struct(t):
         return StructType([field_from_arrow(t.field(i), path) for i in range(t.num_fields)])
     if pa.types.is_time(t):

@@ -157,9 +157,18 @@ IN_COMMIT_TIMESTAMPS = Property(
 COLUMN_MAPPING_MODE = Property(
     "delta.columnMapping.mode", _choice("none", "name", "id"), "none", "How columns are found in data files."
 )
+WRITE_PARTITION_COLUMNS = Property(
+    "delta.writePartitionColumnsToParquet", boolean, False, "Store partition columns in data files as well."
+)
+ICEBERG_COMPAT = tuple(
+    Property(f"delta.enableIcebergCompatV{n}", boolean, False, f"Keep to the rules of Iceberg compatibility V{n}.")
+    for n in (1, 2, 3)
+)
 VARIANT_SHREDDING = Property("delta.enableVariantShredding", boolean, False, "Write variants in shredded form.")
 
-PROPERTIES: dict[str, Property[Any]] = {p.name.lower(): p for p in list(globals().values()) if isinstance(p, Property)}
+PROPERTIES: dict[str, Property[Any]] = {
+    p.name.lower(): p for p in (*globals().values(), *ICEBERG_COMPAT) if isinstance(p, Property)
+}
 
 # Properties of other engines that change nothing here, and values that the protocol or a feature keeps for itself.
 _KNOWN_ELSEWHERE = [
@@ -179,9 +188,6 @@ _KNOWN_ELSEWHERE = [
     "delta.inCommitTimestampEnablementTimestamp",
     "delta.compatibility.symlinkFormatManifest.enabled",
     "delta.universalFormat.enabledFormats",
-    "delta.enableIcebergCompatV1",
-    "delta.enableIcebergCompatV2",
-    "delta.enableIcebergCompatV3",
     "delta.enableIcebergWriterCompatV1",
     "delta.rowTracking.materializedRowIdColumnName",
     "delta.rowTracking.materializedRowCommitVersionColumnName",
@@ -190,7 +196,6 @@ _KNOWN_ELSEWHERE = [
     "delta.coordinatedCommits.commitCoordinatorConf-preview",
     "delta.coordinatedCommits.tableConf-preview",
     "delta.clustering.columns",
-    "delta.writePartitionColumnsToParquet",
     "delta.ignoreProtocolDefaults",
     "delta.parquet.format.version",
     "delta.workloadBasedColumns.optimizerStatistics",

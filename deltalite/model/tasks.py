@@ -36,13 +36,14 @@ class VirtualColumn:
 
     Its values come from the data file's own column ``stored_as`` where that holds one, else from the attribute
     ``constant`` of the :class:`FileTask`, plus the row's position in the file if ``add_position``; with neither, from
-    the file alone.
+    the file alone. ``field_id`` is the Parquet field id of ``stored_as``, where it has one.
     """
 
     type: DataType
     constant: str | None = None
     add_position: bool = False
     stored_as: str | None = None
+    field_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class WriteSpec:
     :param physical: the same fields in parallel, under the names and with the field ids (``parquet.field.id``) that
         data files and the log use.
     :param partition_columns: logical names, in the order of partitioning.
+    :param stores_partitions: whether data files have the partition columns too, behind all others.
     :param steps: what the active features ask of new rows, in order.
     :param stats_columns: physical paths of the leaf columns that get minimum, maximum and null count.
     :param stats_prefix: characters kept of a text in minimum and maximum.
@@ -65,6 +66,7 @@ class WriteSpec:
     schema: StructType
     physical: StructType
     partition_columns: tuple[str, ...] = ()
+    stores_partitions: bool = False
     steps: tuple[WriteStep, ...] = ()
     stats_columns: tuple[tuple[str, ...], ...] = ()
     stats_prefix: int = 32
@@ -89,6 +91,14 @@ class WriteSpec:
         """Pairs of logical and physical field for the columns that lie in data files; ``void`` ones do not."""
         pairs = zip(self.schema.fields, self.physical.fields, strict=True)
         return tuple((f, p) for f, p in pairs if f.name not in self.partition_columns and f.type.type != "void")
+
+    @cached_property
+    def file_fields(self) -> tuple[tuple[Field, Field], ...]:
+        """Pairs of logical and physical field for all columns of the data files, in their order."""
+        if not self.stores_partitions:
+            return self.data_fields
+        pairs = {f.name: (f, p) for f, p in zip(self.schema.fields, self.physical.fields, strict=True)}
+        return (*self.data_fields, *(pairs[name] for name in self.partition_columns))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__ if name != "derived"} | {"derived": {}}

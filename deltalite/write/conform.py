@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite.exceptions import SchemaMismatchError
-from deltalite.model.arrow import schema_to_arrow, type_from_arrow, type_to_arrow
+from deltalite.model.arrow import VARIANT, scalar, schema_to_arrow, type_from_arrow, type_to_arrow
 from deltalite.model.expr import type_name
 from deltalite.model.types import ArrayType, DataType, Field, MapType, PrimitiveType, StructType
 from deltalite.write import nested
 from deltalite.write.casts import Convert, Lossy, converter, store_rule, unsafe_converter
 
 EXAMPLES = 3
+_NO_BYTES = scalar(b"", pa.binary())
 
 
 @dataclass(frozen=True)
@@ -188,8 +189,10 @@ class _Comparison:
             keys = self.field(arrow.key_type, target.key_type, f"{path}.key")
             values = self.field(arrow.item_type, target.value_type, f"{path}.value")
             return nested.map_converter(keys, values)
-        if target.type == "variant" and type_from_arrow(arrow, path) == type_from_arrow(type_to_arrow(target)):
+        if target.type == "variant" and arrow == VARIANT:
             return None
+        if target.type == "variant" and _is_encoded_variant(arrow):
+            return lambda array: _as_variant(array, path)
         self._refuse(type_from_arrow(arrow, path), target, path, None)
         return None
 
@@ -206,6 +209,21 @@ class _Comparison:
             children.append((index, convert))
         self.unknown([f"{path}.{arrow.field(i).name}" for i in by_name.values()])
         return nested.struct_converter(children, type_to_arrow(target), arrow.num_fields)
+
+
+def _is_encoded_variant(arrow: pa.DataType) -> bool:
+    """A struct of the two parts of a variant, whatever else is said of them."""
+    if not pa.types.is_struct(arrow) or sorted(f.name for f in arrow) != ["metadata", "value"]:
+        return False
+    return all(type_from_arrow(f.type).type == "binary" for f in arrow)
+
+
+def _as_variant(array: Any, path: str) -> Any:
+    parts = [pc.cast(pc.struct_field(array, f.name), pa.binary()) for f in VARIANT]
+    if any(part.null_count > array.null_count for part in parts):
+        raise SchemaMismatchError(f"column {path!r} has variants without metadata or value", columns=[path])
+    whole = [pc.fill_null(part, _NO_BYTES) for part in parts]
+    return pa.StructArray.from_arrays(whole, fields=list(VARIANT), mask=array.is_null() if array.null_count else None)
 
 
 def _to_canonical(arrow: pa.DataType, source: PrimitiveType, unsafe: bool) -> Convert | None:
@@ -267,6 +285,8 @@ def _for_example(values: Any) -> str:
 
 
 def _refusal_hint(source: DataType, target: DataType) -> str:
+    if target.type == "variant":
+        return "deltalite.variants.from_json(column) makes variants of JSON text, from_values(...) of Python's values"
     pair = {source.type, target.type}
     if pair == {"timestamp", "timestamp_ntz"}:
         if source.type == "timestamp_ntz":

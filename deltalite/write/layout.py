@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from deltalite.exceptions import InvalidArgumentError, UnsupportedTypeError
-from deltalite.model.arrow import schema_to_arrow, type_to_arrow
+from deltalite.model.arrow import VARIANT, scalar, schema_to_arrow, type_to_arrow
 from deltalite.model.types import ArrayType, DataType, Field, MapType, StructType
 from deltalite.model.write_spec import WriteSpec
 from deltalite.write import nested
@@ -15,6 +18,8 @@ from deltalite.write.conform import Conform, conform
 from deltalite.write.leaves import leaves
 
 FIELD_ID = b"PARQUET:field_id"
+_NO_IDS: Mapping[str, int] = {}
+_NO_BYTES = scalar(b"", pa.binary())
 _PLANS = 8
 _SUFFIXES = {"none": "", "gzip": ".gz", "lz4": ".lz4raw", "lz4_raw": ".lz4raw", "brotli": ".br"}
 
@@ -29,8 +34,8 @@ class Layout:
     def __init__(self, spec: WriteSpec) -> None:
         self.spec = spec
         self._plans: dict[tuple[pa.Schema, frozenset[str], bool, bool], Conform] = {}
-        pairs = spec.data_fields
-        if not pairs:
+        pairs = spec.file_fields
+        if not spec.data_fields:
             raise InvalidArgumentError(
                 "no column is left for the data files: all columns are partition columns or of type void",
                 hint="partition by fewer columns",
@@ -42,7 +47,7 @@ class Layout:
         self.columns = [f.name for f, _ in pairs]
         self.fields = [p for _, p in pairs]
         self.file_schema = pa.schema([file_field(p) for p in self.fields])
-        self._convert = [_without_void(f.type) for f, _ in pairs]
+        self._convert = [_stored(f.type) for f, _ in pairs]
         self.leaves = leaves(self.fields)
         wanted = set(spec.stats_columns)
         self.stats = [leaf for leaf in self.leaves if leaf.path in wanted]
@@ -124,19 +129,31 @@ def layout_of(spec: WriteSpec) -> Layout:
 
 def file_field(f: Field) -> pa.Field:
     """A physical field as it lies in a file: nullable throughout, so that a file fits every later schema."""
-    field_id = f.metadata.get("parquet.field.id")
-    metadata = None if field_id is None else {FIELD_ID: str(field_id).encode()}
-    return pa.field(f.name, _file_type(f.type), True, metadata)
+    nested_ids = f.metadata.get("parquet.field.nested.ids") or {}
+    return pa.field(f.name, _file_type(f.type, f.name, nested_ids), True, _id(f.metadata.get("parquet.field.id")))
 
 
-def _file_type(data_type: DataType) -> pa.DataType:
+def _id(number: int | None) -> dict[bytes, bytes] | None:
+    return None if number is None else {FIELD_ID: str(number).encode()}
+
+
+def _file_type(data_type: DataType, path: str = "", ids: Mapping[str, int] = _NO_IDS) -> pa.DataType:
+    """The type of a column in a file.
+
+    :param path: the way from the field to it, through arrays and maps.
+    :param ids: the field ids of elements, keys and values by such paths.
+    """
     if isinstance(data_type, StructType):
         return pa.struct([file_field(f) for f in data_type.fields if f.type.type != "void"])
+
+    def part(name: str, kind: DataType, nullable: bool = True) -> pa.Field:
+        inside = f"{path}.{name}"
+        return pa.field(name, _file_type(kind, inside, ids), nullable, _id(ids.get(inside)))
+
     if isinstance(data_type, ArrayType):
-        return pa.list_(pa.field("element", _file_type(data_type.element_type)))
+        return pa.list_(part("element", data_type.element_type))
     if isinstance(data_type, MapType):
-        key = pa.field("key", _file_type(data_type.key_type), False)
-        return pa.map_(key, pa.field("value", _file_type(data_type.value_type)))
+        return pa.map_(part("key", data_type.key_type, False), part("value", data_type.value_type))
     return type_to_arrow(data_type)
 
 
@@ -160,11 +177,25 @@ def _check_void(data_type: DataType, path: str) -> None:
             _check_void(part, path)
 
 
-def _without_void(data_type: DataType) -> nested.Convert | None:
-    """The step that drops void fields of structs, ``None`` where there are none."""
+def _stored(data_type: DataType) -> nested.Convert | None:
+    """The step from values to how files hold them, ``None`` where they are the same: void fields of structs are left
+    out, and the parts of variants, which are required, have no nulls below null variants."""
+    if data_type.type == "variant":
+        return _with_parts
+    if isinstance(data_type, ArrayType):
+        return nested.list_converter(pa.list_(type_to_arrow(data_type.element_type)), _stored(data_type.element_type))
+    if isinstance(data_type, MapType):
+        return nested.map_converter(_stored(data_type.key_type), _stored(data_type.value_type))
     if not isinstance(data_type, StructType):
         return None
     children: list[tuple[int | None, nested.Convert | None]] = [
-        (i, _without_void(f.type)) for i, f in enumerate(data_type.fields) if f.type.type != "void"
+        (i, _stored(f.type)) for i, f in enumerate(data_type.fields) if f.type.type != "void"
     ]
     return nested.struct_converter(children, _file_type(data_type), len(data_type.fields))
+
+
+def _with_parts(variants: Any) -> Any:
+    if not variants.null_count:
+        return variants
+    parts = [pc.fill_null(pc.struct_field(variants, f.name), _NO_BYTES) for f in VARIANT]
+    return pa.StructArray.from_arrays(parts, fields=list(VARIANT), mask=pc.is_null(variants))

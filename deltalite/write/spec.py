@@ -85,6 +85,7 @@ def _base(key: _Key) -> WriteSpec:
         schema=config.schema,
         physical=features.physical_schema(config),
         partition_columns=config.partition_columns,
+        stores_partitions=features.stores_partitions(config),
         stats_prefix=config.get(STATS_PREFIX),
         target_file_size=config.get(TARGET_FILE_SIZE) or DEFAULT_TARGET_FILE_SIZE,
         parquet=ParquetOptions(compression=(config.get(COMPRESSION) or DEFAULT_CODEC).replace("uncompressed", "none")),
@@ -97,12 +98,19 @@ def _carrying(spec: WriteSpec, config: TableConfig, names: tuple[str, ...]) -> W
     """The spec with virtual columns at the end, stored under the names that the table has for them."""
     columns = virtual_columns(config)
     logical = [Field(name, columns[name].type) for name in names]
-    physical = [Field(str(columns[name].stored_as), columns[name].type) for name in names]
+    physical = [
+        Field(str(column.stored_as), column.type, metadata=_field_id(column.field_id))
+        for column in (columns[name] for name in names)
+    ]
     return replace(
         spec,
         schema=StructType([*spec.schema.fields, *logical]),
         physical=StructType([*spec.physical.fields, *physical]),
     )
+
+
+def _field_id(number: int | None) -> dict[str, int]:
+    return {} if number is None else {"parquet.field.id": number}
 
 
 def stats_columns(

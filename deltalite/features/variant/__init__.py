@@ -2,7 +2,8 @@
 "Variant Shredding").
 
 Readers see structs of ``metadata`` and ``value`` in the binary encoding, the same whether a file is shredded or not.
-``binary`` knows the encoding, ``shredding`` and ``scalars`` put shredded values together.
+Files are written unshredded, which every reader knows. ``binary`` knows the encoding, ``encode`` makes variants of JSON
+text and of Python's values, ``shredding`` and ``scalars`` put shredded values together.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import pyarrow.compute as pc
 from deltalite.features.base import Feature
 from deltalite.features.plain import has_type
 from deltalite.features.variant import binary
+from deltalite.features.variant.encode import from_json, from_values
 from deltalite.features.variant.shredding import rebuild
 from deltalite.model.arrow import array
-from deltalite.model.config import TableConfig
 from deltalite.model.properties import VARIANT_SHREDDING
 from deltalite.model.types import DataType
 
-__all__ = ["FEATURES", "to_json"]
+__all__ = ["FEATURES", "from_json", "from_values", "to_json"]
 
 
 def to_json(values: pa.StructArray | pa.ChunkedArray) -> pa.Array:
@@ -48,20 +49,12 @@ def _convert(stored: pa.DataType, wanted: DataType) -> Callable[[Any], pa.Array]
     return rebuild if wanted.type == "variant" and is_variant else None
 
 
-def _refuse_write(config: TableConfig) -> str | None:
-    """Only columns of variants stand in the way; deltalake lists the feature in tables without any."""
-    if not has_type("variant")(config.schema, {}):
-        return None
-    return "deltalite reads such tables and does not write them yet"
-
-
 TYPE = Feature(
     "variantType",
     "reader-writer",
     aliases=("variantType-preview",),
     implied_by=has_type("variant"),
     convert=_convert,
-    refuse_write=_refuse_write,
 )
 SHREDDING = Feature(
     "variantShredding",
@@ -69,6 +62,5 @@ SHREDDING = Feature(
     aliases=("variantShredding-preview",),
     requires=("variantType",),
     property=VARIANT_SHREDDING.name,
-    refuse_write=_refuse_write,
 )
 FEATURES = (TYPE, SHREDDING)

@@ -64,10 +64,17 @@ def encode_object(fields: Sequence[tuple[int, bytes]]) -> bytes:
     """An object of ids and encoded values, given in the order of their names."""
     values = [value for _, value in fields]
     offset_size = size_for(sum(map(len, values)))
-    return object_start([i for i, _ in fields], offset_size) + _offsets(values, offset_size) + b"".join(values)
+    return object_start([i for i, _ in fields], offset_size) + offsets(values, offset_size) + b"".join(values)
 
 
-def _offsets(values: Sequence[bytes], size: int) -> bytes:
+def encode_array(values: Sequence[bytes]) -> bytes:
+    """An array of encoded values."""
+    offset_size = size_for(sum(map(len, values)))
+    return array_start(len(values), offset_size) + offsets(values, offset_size) + b"".join(values)
+
+
+def offsets(values: Sequence[bytes], size: int) -> bytes:
+    """Where each of the values begins behind one another, and where the last one ends; ``size`` bytes a number."""
     at, found = 0, [bytes(size)]
     for value in values:
         at += len(value)
