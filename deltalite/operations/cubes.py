@@ -70,12 +70,9 @@ def plan_z_order(
     live, predicate = LiveLayout(base), predicate_of(request, config)
     names = tuple(".".join(path) for path in paths)
     selected = live.selected(predicate)
-    resized = request.target_size is not None
-
-    def is_fresh(cube: Cube | None) -> bool:
-        return cube is None or (bool(cube.id) and cube.columns != names)
-
-    chosen = _choose(live, selected, is_fresh, names, full, resized)
+    chosen = _choose(
+        live, selected, lambda cube: cube is None or (bool(cube.id) and cube.columns != names), names, full
+    )
     tags = {ORDER_COLUMNS: json.dumps(list(names), separators=(",", ":"), ensure_ascii=False)}
     groups = [
         FileGroup(rows, {ORDER_ID: str(uuid.uuid5(uuid.NAMESPACE_OID, f"{txn_id}/{n}")), **tags})
@@ -98,9 +95,7 @@ def plan_cluster(request: LayoutRequest, full: bool, base: Snapshot, txn_id: str
         )
     live = LiveLayout(base)
     names = tuple(".".join(path) for path in paths)
-    chosen = _choose(
-        live, np.ones(live.count, bool), lambda cube: cube is None or not cube.provider, names, full, False
-    )
+    chosen = _choose(live, np.ones(live.count, bool), lambda cube: cube is None or not cube.provider, names, full)
     groups = []
     for number, rows in enumerate(_allowed(live, chosen, request)):
         cube_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{txn_id}/{number}"))
@@ -110,18 +105,12 @@ def plan_cluster(request: LayoutRequest, full: bool, base: Snapshot, txn_id: str
 
 
 def _choose(
-    live: LiveLayout,
-    selected: np.ndarray,
-    is_fresh: Callable[[Cube | None], bool],
-    names: tuple[str, ...],
-    full: bool,
-    resized: bool,
+    live: LiveLayout, selected: np.ndarray, is_fresh: Callable[[Cube | None], bool], names: tuple[str, ...], full: bool
 ) -> Iterator[np.ndarray]:
     """What is laid out anew, per partition: files in no cube, and cubes that are not too large for them.
 
     :param is_fresh: whether the files of a cube (or of none) count as not laid out.
     :param full: lay out everything again, unless it is one cube of these columns.
-    :param resized: with ``full``, do it even then, because files of another size are wanted.
     """
     live_rows(live.base.config, live.base.files)  # so that the plan knows how many rows there are
     cubes = live.cubes[1]
@@ -132,7 +121,7 @@ def _choose(
         fresh = [rows for cube, rows in parts if is_fresh(cube)]
         others = [(cube, rows) for cube, rows in parts if cube is not None and not is_fresh(cube)]
         if full:
-            if resized or fresh or len(others) > 1 or any(cube.columns != names for cube, _ in others):
+            if fresh or len(others) > 1 or any(cube.columns != names for cube, _ in others):
                 yield _joined([rows for _, rows in parts])
             continue
         own = sorted((rows for cube, rows in others if cube.columns == names), key=lambda r: int(live.sizes[r].sum()))
