@@ -125,7 +125,7 @@ class TableOptimizer:
         Files that an earlier run laid out by the same columns are left alone while they outweigh what is new.
 
         :param columns: top-level columns, or fields of structs by dotted names.
-        :param full: lay out all files anew.
+        :param full: lay out all files anew, unless they are in this order already.
         :return: metrics as :meth:`compact`; with ``dry_run`` a preview, which warns of orders that this destroys.
         :raises InvalidArgumentError: for unknown columns, partition columns, and tables that are clustered.
         """
