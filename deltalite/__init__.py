@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from deltalite.operations.convert import convert_to_deltalake
     from deltalite.operations.inspect import Metadata
     from deltalite.operations.options import CommitProperties, PostCommitHookProperties, Transaction
+    from deltalite.operations.protocol import TableFeatures
     from deltalite.query import QueryBuilder, sql
     from deltalite.table import DeltaTable
     from deltalite.write.options import BloomFilterProperties, ColumnProperties, WriterProperties
@@ -47,6 +48,7 @@ _HOMES = {
     "QueryBuilder": "query",
     "Schema": "model.types",
     "StructType": "model.types",
+    "TableFeatures": "operations.protocol",
     "Transaction": "operations.options",
     "VariantType": "model.types",
     "WriterProperties": "write.options",
@@ -74,6 +76,7 @@ __all__ = [
     "QueryBuilder",
     "Schema",
     "StructType",
+    "TableFeatures",
     "Transaction",
     "VariantType",
     "WriterProperties",

@@ -67,7 +67,7 @@ FEATURES: tuple[Feature, ...] = (
     in_commit_timestamp.FEATURE,
 )
 BY_NAME: dict[str, Feature] = {name: f for f in FEATURES for name in (f.name, *f.aliases)}
-_BY_FOLDED_NAME = {name.lower(): f for name, f in BY_NAME.items()}
+_BY_FOLDED_NAME = {folded: f for name, f in BY_NAME.items() for folded in (name.lower(), name.lower().replace("-", ""))}
 TABLE_FEATURES_READER, TABLE_FEATURES_WRITER = 3, 7
 _ASKS = "delta.feature."
 
@@ -295,7 +295,7 @@ def negotiate(current: Protocol | None, schema: StructType, configuration: Mappi
 
     :raises InvalidArgumentError: for ``delta.feature.X`` of an unknown feature or with an unknown value.
     """
-    wanted = _with_requirements({*_asked_by(schema, configuration), *_asked_by_name(configuration)})
+    wanted = _with_requirements({*asked_by(schema, configuration), *_asked_by_name(configuration)})
     wanted_versions = _asked_versions(configuration)
     has = {f.name for f in supported(current)} if current else set()
     base = current or Protocol(1, 2)
@@ -330,7 +330,7 @@ def _for_readers(name: str, current: Protocol | None) -> bool:
     return listed or (name in BY_NAME and BY_NAME[name].kind == "reader-writer")
 
 
-def _asked_by(schema: StructType, configuration: Mapping[str, str]) -> Iterator[str]:
+def asked_by(schema: StructType, configuration: Mapping[str, str]) -> Iterator[str]:
     for feature in FEATURES:
         value = configuration.get(feature.property, "false") if feature.property else "false"
         if value.lower() not in ("false", "none") or feature.implied_by(schema, configuration):

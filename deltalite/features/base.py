@@ -97,6 +97,8 @@ class Feature:
     :param rebased_domain: a metadata domain of its own that ``finalize`` writes anew on the base of every attempt, so
         that two commits which write it do not contradict each other.
     :param own_domain: a metadata domain in which operations keep the feature's configuration.
+    :param off: properties that go when the feature is dropped, besides ``property``.
+    :param traced: whether earlier versions may hold what only engines that know the feature can read.
     """
 
     name: str
@@ -110,6 +112,8 @@ class Feature:
     refuse_write: Callable[[TableConfig], str | None] | None = None
     rebased_domain: str | None = None
     own_domain: str | None = None
+    off: tuple[str, ...] = ()
+    traced: bool = True
     # -- properties that a new table gets along with those that were given, where these are silent
     along: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
     # -- metadata: ids, histories, enablement marks; then a check that raises if the table is ill-formed
@@ -138,6 +142,14 @@ class Feature:
     carries: Callable[[TableConfig, Rewritten], tuple[str, ...]] | None = None
     # -- commits: what no file contains; may refuse. ``now`` is milliseconds since 1970
     finalize: Callable[[list[Action], Snapshot | None, TableConfig, int], list[Action]] | None = None
+    # -- leaving: what of the table still needs the feature (in words); the metadata without what it keeps there, and
+    #    whether that holds only once the files are rewritten; which live files have to be, given their Parquet schema;
+    #    and which actions of the past bear its traces, besides metadata that asks for it
+    in_use: Callable[[TableConfig], str | None] | None = None
+    stripped: Callable[[Metadata], Metadata] | None = None
+    stripped_with_files: bool = False
+    bears: Callable[[TableConfig, AddFile, Callable[[], pa.Schema]], bool] | None = None
+    traces: Callable[[Action], bool] | None = None
     # -- files besides the data file that an action needs
     files_of: Callable[[AddFile | RemoveFile], Iterable[str]] | None = None
     stats_columns: Callable[[TableConfig], Iterable[tuple[str, ...]]] | None = None

@@ -33,4 +33,11 @@ def _implied(_: StructType, configuration: Mapping[str, str]) -> bool:
     return bool(constraints(configuration))
 
 
-FEATURE = Feature("checkConstraints", legacy=(1, 3), implied_by=_implied, check=_check, write=_write)
+def _in_use(config: TableConfig) -> str | None:
+    found = list(constraints(config.configuration))
+    return f"the constraints {found}" if found else None
+
+
+FEATURE = Feature(
+    "checkConstraints", legacy=(1, 3), implied_by=_implied, check=_check, write=_write, in_use=_in_use
+)

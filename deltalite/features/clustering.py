@@ -133,6 +133,11 @@ def _translated(path: Path, here: DataType, there: DataType) -> Path | None:
     return tuple(found)
 
 
+def _in_use(config: TableConfig) -> str | None:
+    found = [".".join(path) for path in clustering_columns(config)]
+    return f"the columns {found} by which it is clustered" if found else None
+
+
 FEATURE = Feature(
     "clustering",
     aliases=("liquid",),
@@ -140,4 +145,5 @@ FEATURE = Feature(
     own_domain=DOMAIN,
     check=_check,
     stats_columns=clustering_columns,
+    in_use=_in_use,
 )

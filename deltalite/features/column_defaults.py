@@ -61,4 +61,9 @@ def _implied(schema: StructType, _: Mapping[str, str]) -> bool:
     return any(KEY in f.metadata for f in schema.fields)
 
 
-FEATURE = Feature("allowColumnDefaults", implied_by=_implied, check=_check, write=_write)
+def _in_use(config: TableConfig) -> str | None:
+    found = [f.name for f in config.schema.fields if KEY in f.metadata]
+    return f"the defaults of {found}" if found else None
+
+
+FEATURE = Feature("allowColumnDefaults", implied_by=_implied, check=_check, write=_write, in_use=_in_use)

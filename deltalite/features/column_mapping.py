@@ -177,6 +177,21 @@ def _number(configuration: Mapping[str, Any]) -> int:
         raise InvalidTableError(f"{MAX_ID} is no number: {configuration[MAX_ID]!r}") from None
 
 
+def _stripped(metadata: Metadata) -> Metadata:
+    """The metadata of a table whose files know the columns by their own names."""
+
+    def plain(f: Field, _: Path) -> Field:
+        return f.with_(metadata={k: v for k, v in f.metadata.items() if not k.startswith("delta.columnMapping.")})
+
+    schema = Schema(map_fields(parse_schema(metadata.schema_string), plain).fields)
+    kept = {k: v for k, v in metadata.configuration.items() if k not in (MAX_ID, COLUMN_MAPPING_MODE.name)}
+    return replace(metadata, schema_string=schema.to_json(), configuration=kept)
+
+
+def _bears(config: TableConfig, *_: Any) -> bool:
+    return config.get(COLUMN_MAPPING_MODE) != "none"
+
+
 FEATURE = Feature(
     "columnMapping",
     "reader-writer",
@@ -187,4 +202,7 @@ FEATURE = Feature(
     check=check,
     physical=physical,
     by_field_id=by_field_id,
+    stripped=_stripped,
+    stripped_with_files=True,
+    bears=_bears,
 )

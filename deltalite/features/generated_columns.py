@@ -65,4 +65,9 @@ def _implied(schema: StructType, _: Mapping[str, str]) -> bool:
     return any(KEY in f.metadata for _, f in walk(schema))
 
 
-FEATURE = Feature("generatedColumns", legacy=(1, 4), implied_by=_implied, check=_check, write=_write)
+def _in_use(config: TableConfig) -> str | None:
+    found = [f.name for f in config.schema.fields if KEY in f.metadata]
+    return f"the generated columns {found}" if found else None
+
+
+FEATURE = Feature("generatedColumns", legacy=(1, 4), implied_by=_implied, check=_check, write=_write, in_use=_in_use)

@@ -194,6 +194,11 @@ def _implied(schema: StructType, _: Mapping[str, str]) -> bool:
     return any(START in f.metadata or STEP in f.metadata for _, f in walk(schema))
 
 
+def _in_use(config: TableConfig) -> str | None:
+    found = [identity.column for identity in _identities(config)]
+    return f"the identity columns {found}" if found else None
+
+
 FEATURE = Feature(
     "identityColumns",
     legacy=(1, 6),
@@ -205,4 +210,5 @@ FEATURE = Feature(
     uncounted=_uncounted,
     assignable=_assignable,
     write=_write,
+    in_use=_in_use,
 )

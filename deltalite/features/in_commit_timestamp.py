@@ -44,4 +44,6 @@ def _restored(old: TableConfig, metadata: Metadata) -> Metadata:
     return replace(metadata, configuration={**kept, **marks})
 
 
-FEATURE = Feature("inCommitTimestamp", property=IN_COMMIT_TIMESTAMPS.name, restored=_restored, finalize=_stamp)
+FEATURE = Feature(
+    "inCommitTimestamp", property=IN_COMMIT_TIMESTAMPS.name, off=_MARKS, restored=_restored, finalize=_stamp
+)

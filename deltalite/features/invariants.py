@@ -46,4 +46,9 @@ def _check(config: TableConfig) -> None:
     _write(config)
 
 
-FEATURE = Feature("invariants", legacy=(1, 2), implied_by=_implied, check=_check, write=_write)
+def _in_use(config: TableConfig) -> str | None:
+    found = [column for column, _ in invariants(config.schema)]
+    return f"the invariants of {found}" if found else None
+
+
+FEATURE = Feature("invariants", legacy=(1, 2), implied_by=_implied, check=_check, write=_write, in_use=_in_use)

@@ -199,6 +199,7 @@ FEATURE = Feature(
     "rowTracking",
     requires=("domainMetadata",),
     property=ROW_TRACKING.name,
+    off=(SUSPENDED.name, *_STORED_NAMES),
     virtual=_virtual,
     refuse_write=_refuse_write,
     rebased_domain=DOMAIN,

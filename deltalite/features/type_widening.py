@@ -6,17 +6,20 @@ PROTOCOL.md, "Type Widening". Only the listed pairs are allowed; every one keeps
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from deltalite.exceptions import InvalidArgumentError
+from deltalite.features import column_mapping
 from deltalite.features.base import Feature
+from deltalite.model.actions import Action, AddFile, Metadata
 from deltalite.model.arrow import type_to_arrow
-from deltalite.model.config import TableConfig
+from deltalite.model.config import TableConfig, parse_schema
 from deltalite.model.expr import type_name
 from deltalite.model.properties import TYPE_WIDENING
-from deltalite.model.types import DataType, Field, PrimitiveType
+from deltalite.model.types import DataType, Field, PrimitiveType, Schema, map_fields
 
 HISTORY = "delta.typeChanges"
 _INTEGERS = (pa.int8(), pa.int16(), pa.int32(), pa.int64())
@@ -95,10 +98,48 @@ def recorded(field: Field, inside: tuple[str, ...], old: DataType, new: DataType
     return field.with_(metadata={**field.metadata, HISTORY: history})
 
 
+# -- leaving -----------------------------------------------------------------------------------------------------------
+
+
+def _stripped(metadata: Metadata) -> Metadata:
+    def plain(f: Field, _: tuple[str, ...]) -> Field:
+        return f.with_(metadata={key: value for key, value in f.metadata.items() if key != HISTORY})
+
+    schema = Schema(map_fields(parse_schema(metadata.schema_string), plain).fields)
+    return replace(metadata, schema_string=schema.to_json())
+
+
+def _bears(config: TableConfig, _: AddFile, file: Callable[[], pa.Schema]) -> bool:
+    """Whether a file holds a narrower type than the table, at any depth."""
+    if HISTORY not in config.metadata.schema_string:
+        return False
+    wanted = type_to_arrow(column_mapping.physical(config) or config.schema)
+    return _is_narrower(pa.struct(list(file())), wanted)
+
+
+def _is_narrower(stored: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_struct(stored) and pa.types.is_struct(wanted):
+        pairs = ((f.type, wanted.field(f.name).type) for f in stored if wanted.get_field_index(f.name) >= 0)
+    elif pa.types.is_map(stored) and pa.types.is_map(wanted):
+        pairs = ((stored.key_type, wanted.key_type), (stored.item_type, wanted.item_type))
+    elif pa.types.is_nested(stored) and pa.types.is_nested(wanted):
+        pairs = ((stored.value_type, wanted.value_type),)
+    else:
+        return stored != wanted and is_widening(stored, wanted)
+    return any(_is_narrower(*pair) for pair in pairs)
+
+
+def _traces(action: Action) -> bool:
+    return isinstance(action, Metadata) and HISTORY in action.schema_string
+
+
 FEATURE = Feature(
     "typeWidening",
     "reader-writer",
     aliases=("typeWidening-preview",),
     property=TYPE_WIDENING.name,
     convert=_convert,
+    stripped=_stripped,
+    bears=_bears,
+    traces=_traces,
 )

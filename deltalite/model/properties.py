@@ -148,6 +148,12 @@ CHANGE_DATA_FEED = Property("delta.enableChangeDataFeed", boolean, False, "Recor
 DELETION_VECTORS = Property(
     "delta.enableDeletionVectors", boolean, False, "Mark deleted rows instead of rewriting files."
 )
+TRUNCATED_RETENTION = Property(
+    "delta.dropFeatureTruncateHistory.retentionDuration",
+    interval_ms,
+    interval_ms("24 hours"),
+    "How much history dropping a feature with truncate_history keeps.",
+)
 ROW_TRACKING = Property("delta.enableRowTracking", boolean, False, "Give every row a stable id.")
 ROW_TRACKING_SUSPENDED = Property("delta.rowTrackingSuspended", boolean, False, "Give new rows no ids.")
 TYPE_WIDENING = Property("delta.enableTypeWidening", boolean, False, "Allow the type of a column to be widened.")
@@ -188,7 +194,6 @@ _KNOWN_ELSEWHERE = [
     "delta.inCommitTimestampEnablementTimestamp",
     "delta.compatibility.symlinkFormatManifest.enabled",
     "delta.universalFormat.enabledFormats",
-    "delta.enableIcebergWriterCompatV1",
     "delta.rowTracking.materializedRowIdColumnName",
     "delta.rowTracking.materializedRowCommitVersionColumnName",
     "delta.requireCheckpointProtectionBeforeVersion",

@@ -16,7 +16,7 @@ from deltalite.model.pending import ReadSet
 from deltalite.model.properties import check_names, check_not_kept, normalise
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
-from deltalite.operations import backfill, columns
+from deltalite.operations import backfill, changing, columns, protocol
 from deltalite.operations.execute import Outcome, perform
 from deltalite.operations.options import CommitProperties, Committing, PostCommitHookProperties
 from deltalite.operations.reading import Reading
@@ -392,6 +392,53 @@ class TableAlterer:
             return plan_metadata(base, found.metadata, found.operation, found.parameters, found.reads)
 
         return self._alter(plan, commit_properties, post_commithook_properties)
+
+    def add_feature(
+        self,
+        feature: Any,
+        allow_protocol_versions_increase: bool = False,
+        *,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Ask every writer (and reader) to know table features; properties turn them on.
+
+        :param feature: a ``TableFeatures``, a name in the protocol, or a list of them.
+        :param allow_protocol_versions_increase: raise the versions of the protocol where that is needed.
+        :raises InvalidArgumentError: for an unknown feature, or versions that would have to grow.
+        """
+        given = feature if isinstance(feature, (list, tuple)) else [feature]
+        names = [protocol.feature_name(one) for one in given]
+        return self._alter(
+            lambda base: protocol.plan_add(base, names, allow_protocol_versions_increase),
+            commit_properties,
+            post_commithook_properties,
+        )
+
+    def drop_feature(
+        self,
+        feature: Any,
+        truncate_history: bool = False,
+        *,
+        memory_limit: int | str | None = None,
+        commit_properties: CommitProperties | None = None,
+        post_commithook_properties: PostCommitHookProperties | None = None,
+    ) -> CommitResult:
+        """Take a table feature away, so that engines which do not know it can use the table.
+
+        What it left in the table goes first: its property, vectors, names of columns; files are rewritten for that.
+        Where older versions hold what only those who know the feature can read, their checkpoints are protected from
+        then on, which is a feature of writers (``checkpointProtection``). With ``truncate_history`` these versions are
+        deleted instead, once they are older than ``delta.dropFeatureTruncateHistory.retentionDuration`` (24 hours).
+
+        :param feature: a ``TableFeatures``, or a name in the protocol.
+        :raises InvalidArgumentError: when the table does not have it, cannot do without it, or has to wait.
+        """
+        self._refuse_staged("dropping a feature")
+        engine = changing.engine_of(self._store, self._external, memory_limit)
+        committing = Committing.of(commit_properties, post_commithook_properties)
+        dropping = protocol.Dropping(self._store, engine, committing, truncate_history)
+        return self._moved(dropping.drop(self._snapshot(), protocol.feature_name(feature)))
 
     def cluster_by(
         self,

@@ -10,30 +10,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import cast
 
 import pyarrow.compute as pc
 
 from deltalite import features
-from deltalite.exceptions import ConflictError
 from deltalite.features.row_tracking import FEATURE
-from deltalite.log import read
 from deltalite.model.actions import AddFile
 from deltalite.model.change import LogOnly
 from deltalite.model.pending import ReadSet
 from deltalite.model.properties import ROW_TRACKING
 from deltalite.model.snapshot import Snapshot
 from deltalite.model.stats import ROWS
-from deltalite.operations.execute import Outcome, perform
+from deltalite.operations.execute import Outcome
 from deltalite.operations.footers import row_count
 from deltalite.operations.logged import in_threads
 from deltalite.operations.options import Committing
+from deltalite.operations.retrying import persistently
 from deltalite.scan.paths import PathResolver
 from deltalite.storage import Store, open_store
 
 FILES_PER_COMMIT = 20_000
-ATTEMPTS = 10
-"""How often one commit is planned anew because another writer changed the files it describes."""
 
 
 def is_needed(base: Snapshot, configuration: dict[str, str]) -> bool:
@@ -58,30 +54,18 @@ def with_row_ids(
     enable(base)  # what stands in the way is said before anything is committed
     quiet = replace(committing, transactions=())
     resolve = PathResolver(store, tuple(external), open_store)
-    base = _repeated(store, base, _plan_protocol, quiet).snapshot
+    base = persistently(store, base, _plan_protocol, quiet).snapshot
     files = 0
     while (lacking := _without_ids(base)).num_rows:
-        outcome = _repeated(store, base, lambda snapshot: _plan_batch(snapshot, resolve), quiet)
+        outcome = persistently(store, base, lambda snapshot, _: _plan_batch(snapshot, resolve), quiet)
         files += min(lacking.num_rows, FILES_PER_COMMIT)
         base = outcome.snapshot
-    outcome = _repeated(store, base, enable, committing)
+    outcome = persistently(store, base, lambda snapshot, _: enable(snapshot), committing)
     result = replace(outcome.result, metrics={**outcome.result.metrics, "numFilesBackfilled": files})
     return replace(outcome, result=result)
 
 
-def _repeated(store: Store, base: Snapshot, plan: Callable[[Snapshot], LogOnly], committing: Committing) -> Outcome:
-    """Commit, planned anew on the newest version as often as others come first."""
-    attempt = 1
-    while True:
-        try:
-            return perform(store, base, lambda snapshot, _: plan(cast(Snapshot, snapshot)), committing)
-        except ConflictError:
-            if attempt == ATTEMPTS:
-                raise
-            attempt, base = attempt + 1, read.update(store, base)
-
-
-def _plan_protocol(base: Snapshot) -> LogOnly:
+def _plan_protocol(base: Snapshot, _: str) -> LogOnly:
     asked = {**base.config.configuration, f"delta.feature.{FEATURE.name}": "supported"}
     protocol = features.negotiate(base.config.protocol, base.config.schema, asked)
     actions = () if protocol == base.config.protocol else (protocol,)

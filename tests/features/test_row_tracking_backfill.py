@@ -12,7 +12,7 @@ import pytest
 
 from deltalite import DeltaTable
 from deltalite.exceptions import InvalidArgumentError
-from deltalite.operations import backfill
+from deltalite.operations import backfill, retrying
 
 ENABLE = {"delta.enableRowTracking": "true"}
 IDS = ["a", "_row_id", "_row_commit_version"]
@@ -116,15 +116,15 @@ def test_what_was_interrupted_goes_on(tmp_path, monkeypatch):
     table = DeltaTable.create(tmp_path, numbers(1).schema)
     for n in range(3):
         table.append(numbers(n))
-    commits, perform = [], backfill.perform
+    commits, perform = [], retrying.perform
 
-    def stops(*args):
+    def stops(*args, **more):
         commits.append(args)
         if len(commits) == 3:
             raise KeyboardInterrupt
-        return perform(*args)
+        return perform(*args, **more)
 
-    monkeypatch.setattr(backfill, "perform", stops)
+    monkeypatch.setattr(retrying, "perform", stops)
     with pytest.raises(KeyboardInterrupt):
         table.alter.set_table_properties(ENABLE)
     other = DeltaTable(tmp_path)

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from deltalite.features.base import Feature
 from deltalite.features.deletion_vectors.bitmap import RowPositions
 from deltalite.features.deletion_vectors.file import load, uri_of
 from deltalite.features.deletion_vectors.removal import RowRemover, marked, remover
-from deltalite.model.actions import AddFile, RemoveFile
+from deltalite.model.actions import Action, AddFile, RemoveFile
+from deltalite.model.config import TableConfig
 from deltalite.model.properties import DELETION_VECTORS
 
 __all__ = ["FEATURE", "RowPositions", "RowRemover", "load", "marked"]
@@ -23,6 +25,14 @@ def _files_of(action: AddFile | RemoveFile) -> Iterator[str]:
         yield uri
 
 
+def _bears(_: TableConfig, add: AddFile, __: Any) -> bool:
+    return add.deletion_vector is not None
+
+
+def _traces(action: Action) -> bool:
+    return isinstance(action, AddFile) and action.deletion_vector is not None
+
+
 FEATURE = Feature(
     "deletionVectors",
     "reader-writer",
@@ -30,4 +40,6 @@ FEATURE = Feature(
     deleted_rows=load,
     remove_rows=remover,
     files_of=_files_of,
+    bears=_bears,
+    traces=_traces,
 )

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalite.features.base import Feature
-from deltalite.features.plain import has_type
+from deltalite.features.plain import columns_of_type, has_type
 from deltalite.features.variant import binary
 from deltalite.features.variant.encode import from_json, from_values
 from deltalite.features.variant.shredding import rebuild
 from deltalite.model.arrow import array
+from deltalite.model.config import TableConfig
 from deltalite.model.properties import VARIANT_SHREDDING
 from deltalite.model.types import DataType
 
@@ -49,12 +50,23 @@ def _convert(stored: pa.DataType, wanted: DataType) -> Callable[[Any], pa.Array]
     return rebuild if wanted.type == "variant" and is_variant else None
 
 
+def _is_shredded(config: TableConfig, _: Any, file: Callable[[], pa.Schema]) -> bool:
+    return has_type("variant")(config.schema, {}) and _has_typed_value(pa.struct(list(file())))
+
+
+def _has_typed_value(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind) and {"metadata", "typed_value"} <= {f.name for f in kind}:
+        return True
+    return any(_has_typed_value(kind.field(i).type) for i in range(kind.num_fields))
+
+
 TYPE = Feature(
     "variantType",
     "reader-writer",
     aliases=("variantType-preview",),
     implied_by=has_type("variant"),
     convert=_convert,
+    in_use=columns_of_type("variant"),
 )
 SHREDDING = Feature(
     "variantShredding",
@@ -62,5 +74,6 @@ SHREDDING = Feature(
     aliases=("variantShredding-preview",),
     requires=("variantType",),
     property=VARIANT_SHREDDING.name,
+    bears=_is_shredded,
 )
 FEATURES = (TYPE, SHREDDING)
