@@ -38,6 +38,4 @@ def _in_use(config: TableConfig) -> str | None:
     return f"the constraints {found}" if found else None
 
 
-FEATURE = Feature(
-    "checkConstraints", legacy=(1, 3), implied_by=_implied, check=_check, write=_write, in_use=_in_use
-)
+FEATURE = Feature("checkConstraints", legacy=(1, 3), implied_by=_implied, check=_check, write=_write, in_use=_in_use)
