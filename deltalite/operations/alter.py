@@ -16,7 +16,7 @@ from deltalite.model.pending import ReadSet
 from deltalite.model.properties import check_names, check_not_kept, normalise
 from deltalite.model.result import CommitResult
 from deltalite.model.snapshot import Snapshot
-from deltalite.operations import backfill, changing, columns, protocol
+from deltalite.operations import backfill, changing, columns, dropping, protocol
 from deltalite.operations.execute import Outcome, perform
 from deltalite.operations.options import CommitProperties, Committing, PostCommitHookProperties
 from deltalite.operations.reading import Reading
@@ -437,8 +437,8 @@ class TableAlterer:
         self._refuse_staged("dropping a feature")
         engine = changing.engine_of(self._store, self._external, memory_limit)
         committing = Committing.of(commit_properties, post_commithook_properties)
-        dropping = protocol.Dropping(self._store, engine, committing, truncate_history)
-        return self._moved(dropping.drop(self._snapshot(), protocol.feature_name(feature)))
+        leaving = dropping.Dropping(self._store, engine, committing, truncate_history)
+        return self._moved(leaving.drop(self._snapshot(), protocol.feature_name(feature)))
 
     def cluster_by(
         self,

@@ -350,18 +350,18 @@ def test_what_cannot_be_dropped_says_why(tmp_path):
 
 def test_a_writer_in_between(tmp_path, monkeypatch):
     """Vectors that another writer makes before the property goes are purged too."""
-    from deltalite.operations import protocol
+    from deltalite.operations import dropping
 
     table = table_of(tmp_path, **VECTORS)
     table.delete("a = 1")
-    plan_off, done = protocol._plan_off, []
+    plan_off, done = dropping._plan_off, []
 
     def slow(*args):
         if not done:
             done.append(DeltaTable(tmp_path).delete("a = 2"))
         return plan_off(*args)
 
-    monkeypatch.setattr(protocol, "_plan_off", slow)
+    monkeypatch.setattr(dropping, "_plan_off", slow)
     table.alter.drop_feature("deletionVectors")
     assert rows(tmp_path) == [{"a": 3, "b": "z"}]
     assert all(add.deletion_vector is None for add in table._snapshot.files.add_files())
